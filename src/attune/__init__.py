@@ -1,0 +1,1 @@
+"""attune: routes, guards and measures the LLM calls you already make."""

@@ -1,0 +1,265 @@
+"""Any error becomes a FailureKind, and a FailureKind a Rule: one table says what every failure means.
+
+The kind says what happened; the rule says which circuit it touches, whether the same target or another one may be tried,
+and whether the attempt can have cost anything. Errors are read by attributes and class names alone: no SDK is imported
+here, and a dialect contributes rows for its own names (`FAILURES`). This file reads no message of an error, ever:
+messages hold prompts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import Any, Literal
+
+from attune.errors import CallError, CircuitOpenError, DeadlineExceeded
+
+
+class FailureKind(str, Enum):
+    """What happened to an attempt, in words that are also the values of `error.type`."""
+
+    CONNECTION = "connection"
+    TIMEOUT = "timeout"
+    OVERLOADED = "overloaded"
+    SERVER = "server"
+    RATE_LIMIT = "rate_limit"
+    SPEND_LIMIT = "spend_limit"
+    AUTH = "auth"
+    PAYMENT = "payment"
+    NOT_FOUND = "not_found"
+    INVALID_REQUEST = "invalid_request"
+    TOO_LARGE = "too_large"
+    STREAM_BROKEN = "stream_broken"
+    CALLER = "caller"
+    CANCELLED = "cancelled"
+    CIRCUIT_OPEN = "circuit_open"
+    OTHER = "other"
+
+    __str__ = str.__str__
+
+
+Touches = Literal["provider", "model"]
+FallBack = Literal["any", "other_account", "default", "no"]
+Billed = Literal["no", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What a failure of one kind means for the attempt, the circuit and the rest of the call."""
+
+    outcome: Literal["failure", "neutral", "rejected"]  # of the attempt, as it is told
+    settles: Literal["failure", "neutral"]  # the permit: a 429 fails the attempt and leaves the circuit alone
+    touches: Touches = "model"
+    retry: bool = False  # the same target may be asked again
+    fall_back: FallBack = "no"
+    cools: bool = False  # the circuit is skipped for a while without counting as sick
+    billed: Billed = "no"  # an error status, or no byte at all, costs nothing; what was cut is unknown
+
+
+RULES: Mapping[FailureKind, Rule] = {
+    FailureKind.CONNECTION: Rule(outcome="failure", settles="failure", touches="provider", retry=True, fall_back="any"),
+    FailureKind.TIMEOUT: Rule(outcome="failure", settles="failure", retry=True, fall_back="any", billed="unknown"),
+    FailureKind.OVERLOADED: Rule(outcome="failure", settles="failure", retry=True, fall_back="any"),
+    FailureKind.SERVER: Rule(outcome="failure", settles="failure", retry=True, fall_back="any"),
+    FailureKind.RATE_LIMIT: Rule(outcome="failure", settles="neutral", retry=True, fall_back="any", cools=True),
+    FailureKind.SPEND_LIMIT: Rule(
+        outcome="failure", settles="neutral", touches="provider", fall_back="other_account", cools=True
+    ),
+    FailureKind.AUTH: Rule(outcome="failure", settles="failure", touches="provider", fall_back="other_account"),
+    FailureKind.PAYMENT: Rule(outcome="failure", settles="failure", touches="provider", fall_back="other_account"),
+    FailureKind.NOT_FOUND: Rule(outcome="neutral", settles="neutral", fall_back="default"),
+    FailureKind.INVALID_REQUEST: Rule(outcome="neutral", settles="neutral", fall_back="default"),
+    FailureKind.TOO_LARGE: Rule(outcome="neutral", settles="neutral", fall_back="default"),
+    FailureKind.STREAM_BROKEN: Rule(
+        outcome="failure", settles="failure", retry=True, fall_back="any", billed="unknown"
+    ),
+    FailureKind.CALLER: Rule(outcome="neutral", settles="neutral", billed="unknown"),
+    FailureKind.CANCELLED: Rule(outcome="neutral", settles="neutral", billed="unknown"),
+    FailureKind.CIRCUIT_OPEN: Rule(outcome="rejected", settles="neutral", fall_back="any"),
+    FailureKind.OTHER: Rule(outcome="neutral", settles="neutral", billed="unknown"),
+}
+
+# HTTP statuses with one meaning for every provider. 429 and what is missing here is decided below.
+_STATUSES: Mapping[int, FailureKind] = {
+    400: FailureKind.INVALID_REQUEST,
+    401: FailureKind.AUTH,
+    402: FailureKind.PAYMENT,
+    403: FailureKind.AUTH,
+    404: FailureKind.NOT_FOUND,
+    408: FailureKind.TIMEOUT,
+    409: FailureKind.OTHER,
+    412: FailureKind.INVALID_REQUEST,
+    413: FailureKind.TOO_LARGE,
+    422: FailureKind.INVALID_REQUEST,
+    429: FailureKind.RATE_LIMIT,
+    499: FailureKind.CANCELLED,
+    529: FailureKind.OVERLOADED,
+}
+
+# Words that providers put into an error's `type`, `code` or `error_code`, whatever the status says.
+_CODES: Mapping[str, FailureKind] = {
+    "api_error": FailureKind.SERVER,
+    "authentication_error": FailureKind.AUTH,
+    "billing_error": FailureKind.PAYMENT,
+    "insufficient_quota": FailureKind.SPEND_LIMIT,
+    "internal_server_error": FailureKind.SERVER,
+    "invalid_request_error": FailureKind.INVALID_REQUEST,
+    "not_found_error": FailureKind.NOT_FOUND,
+    "overloaded_error": FailureKind.OVERLOADED,
+    "permission_error": FailureKind.AUTH,
+    "rate_limit_error": FailureKind.RATE_LIMIT,
+    "rate_limit_exceeded": FailureKind.RATE_LIMIT,
+    "request_too_large": FailureKind.TOO_LARGE,
+    "server_error": FailureKind.SERVER,
+    "timeout_error": FailureKind.TIMEOUT,
+}
+
+# What caller's code raises about its own mistakes; a provider is not to blame.
+_CALLER_ERRORS = (TypeError, ValueError, LookupError, AssertionError, AttributeError, NameError)
+_RETRY_AFTER_MAX_S = 3600.0  # a header is a hint: nothing is cooled for longer on one header's word
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One classified error: its kind, and what the response around it said.
+
+    `status` is the HTTP status or None; `retry_after_s` the wait the provider asked for (0..3600 s) or None;
+    `should_retry` what `x-should-retry` said, None where it said nothing.
+    """
+
+    kind: FailureKind
+    status: int | None = None
+    retry_after_s: float | None = None
+    should_retry: bool | None = None
+
+    @property
+    def rule(self) -> Rule:
+        """The row of the table for this kind."""
+        return RULES[self.kind]
+
+
+Classify = Callable[[BaseException], "FailureKind | str | None"]
+
+
+def classify(
+    error: BaseException,
+    rows: Mapping[str, FailureKind] | None = None,
+    hook: Classify | None = None,
+    *,
+    at_s: float = 0.0,
+) -> Failure:
+    """Say what an error means. `rows` (class name or code -> kind) are a dialect's, `hook` the user's and asked first.
+
+    `at_s` (epoch seconds) is only needed to read a `Retry-After` that is a date. What the hook raises is the caller's
+    to handle; an unknown word from it counts as "other".
+    """
+    status = _status(error)
+    headers = getattr(getattr(error, "response", None), "headers", None)
+    kind = _asked(error, hook) or _kind(error, status, rows or {})
+    should_retry = _should_retry(headers)
+    if should_retry is None and status == 409:  # noqa: PLR2004 - Conflict: nobody is sick, and every SDK retries it
+        should_retry = True
+    return Failure(
+        kind=kind, status=status, retry_after_s=_retry_after_s(headers, at_s), should_retry=should_retry
+    )
+
+
+def _asked(error: BaseException, hook: Classify | None) -> FailureKind | None:
+    word = hook(error) if hook is not None else None
+    if word is None:
+        return None
+    try:
+        return FailureKind(word)
+    except ValueError:
+        return FailureKind.OTHER
+
+
+def _kind(error: BaseException, status: int | None, rows: Mapping[str, FailureKind]) -> FailureKind:
+    if not isinstance(error, Exception):  # CancelledError, GeneratorExit, KeyboardInterrupt, trio.Cancelled
+        return FailureKind.CANCELLED
+    if isinstance(error, CallError):
+        if isinstance(error, DeadlineExceeded):
+            return FailureKind.TIMEOUT
+        return FailureKind.CIRCUIT_OPEN if isinstance(error, CircuitOpenError) else FailureKind.OTHER
+    code = _code(error, rows)
+    if status is not None and status >= 400:  # noqa: PLR2004 - where HTTP's errors begin
+        if code in (FailureKind.SPEND_LIMIT, FailureKind.OVERLOADED, FailureKind.TOO_LARGE):
+            return code
+        default = FailureKind.SERVER if status >= 500 else FailureKind.INVALID_REQUEST  # noqa: PLR2004 - as above
+        return _STATUSES.get(status, default)
+    if code is not None:  # an error inside a stream has status 200: only its code says what it is
+        return code
+    return _by_class(error, rows)
+
+
+def _by_class(error: BaseException, rows: Mapping[str, FailureKind]) -> FailureKind:
+    for cause in _causes(error):
+        for cls in type(cause).__mro__:
+            if (kind := rows.get(cls.__name__)) is not None:
+                return kind
+        if isinstance(cause, TimeoutError):
+            return FailureKind.TIMEOUT
+        if isinstance(cause, ConnectionError):
+            return FailureKind.CONNECTION
+    if type(error).__name__ == "CancelledError":  # concurrent.futures' is an Exception
+        return FailureKind.CANCELLED
+    return FailureKind.CALLER if isinstance(error, _CALLER_ERRORS) else FailureKind.OTHER
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__
+
+
+def _status(error: BaseException) -> int | None:
+    for holder in (error, getattr(error, "response", None)):
+        status = getattr(holder, "status_code", None)
+        if isinstance(status, int) and not isinstance(status, bool):
+            return status
+    return None
+
+
+def _code(error: BaseException, rows: Mapping[str, FailureKind]) -> FailureKind | None:
+    for name in ("error_code", "code", "type"):
+        word = getattr(error, name, None)
+        if isinstance(word, str) and (kind := rows.get(word) or _CODES.get(word)) is not None:
+            return kind
+    return None
+
+
+def _header(headers: Any, name: str) -> str | None:
+    try:
+        value = headers.get(name)
+    except Exception:  # noqa: BLE001 - whatever an error calls its headers, reading them must not fail
+        return None
+    return value if isinstance(value, str) else None
+
+
+def _should_retry(headers: Any) -> bool | None:
+    return {"true": True, "false": False}.get((_header(headers, "x-should-retry") or "").lower())
+
+
+def _retry_after_s(headers: Any, at_s: float) -> float | None:
+    for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
+        if (text := _header(headers, name)) is None:
+            continue
+        try:
+            wait = float(text) * unit
+        except ValueError:
+            wait = _until(text, at_s)
+        if wait == wait and wait >= 0:  # noqa: PLR0124 - NaN is no wait
+            return min(wait, _RETRY_AFTER_MAX_S)
+    return None
+
+
+def _until(text: str, at_s: float) -> float:
+    try:
+        return parsedate_to_datetime(text).timestamp() - at_s
+    except (TypeError, ValueError, OverflowError):
+        return float("nan")
