@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from enum import Enum
+from enum import StrEnum
 from typing import Any, Literal
 
 from attune.errors import CallError, CircuitOpenError, DeadlineExceeded
 
 
-class FailureKind(str, Enum):
+class FailureKind(StrEnum):
     """What happened to an attempt, in words that are also the values of `error.type`."""
 
     CONNECTION = "connection"
@@ -36,8 +35,6 @@ class FailureKind(str, Enum):
     CANCELLED = "cancelled"
     CIRCUIT_OPEN = "circuit_open"
     OTHER = "other"
-
-    __str__ = str.__str__
 
 
 Touches = Literal["provider", "model"]
@@ -159,11 +156,9 @@ def classify(
     headers = getattr(getattr(error, "response", None), "headers", None)
     kind = _asked(error, hook) or _kind(error, status, rows or {})
     should_retry = _should_retry(headers)
-    if should_retry is None and status == 409:  # noqa: PLR2004 - Conflict: nobody is sick, and every SDK retries it
+    if should_retry is None and status == 409:
         should_retry = True
-    return Failure(
-        kind=kind, status=status, retry_after_s=_retry_after_s(headers, at_s), should_retry=should_retry
-    )
+    return Failure(kind=kind, status=status, retry_after_s=_retry_after_s(headers, at_s), should_retry=should_retry)
 
 
 def _asked(error: BaseException, hook: Classify | None) -> FailureKind | None:
@@ -184,10 +179,10 @@ def _kind(error: BaseException, status: int | None, rows: Mapping[str, FailureKi
             return FailureKind.TIMEOUT
         return FailureKind.CIRCUIT_OPEN if isinstance(error, CircuitOpenError) else FailureKind.OTHER
     code = _code(error, rows)
-    if status is not None and status >= 400:  # noqa: PLR2004 - where HTTP's errors begin
+    if status is not None and status >= 400:
         if code in (FailureKind.SPEND_LIMIT, FailureKind.OVERLOADED, FailureKind.TOO_LARGE):
             return code
-        default = FailureKind.SERVER if status >= 500 else FailureKind.INVALID_REQUEST  # noqa: PLR2004 - as above
+        default = FailureKind.SERVER if status >= 500 else FailureKind.INVALID_REQUEST
         return _STATUSES.get(status, default)
     if code is not None:  # an error inside a stream has status 200: only its code says what it is
         return code
@@ -253,12 +248,14 @@ def _retry_after_s(headers: Any, at_s: float) -> float | None:
             wait = float(text) * unit
         except ValueError:
             wait = _until(text, at_s)
-        if wait == wait and wait >= 0:  # noqa: PLR0124 - NaN is no wait
+        if wait == wait and wait >= 0:
             return min(wait, _RETRY_AFTER_MAX_S)
     return None
 
 
 def _until(text: str, at_s: float) -> float:
+    from email.utils import parsedate_to_datetime  # brings sockets along: only where a date was really sent
+
     try:
         return parsedate_to_datetime(text).timestamp() - at_s
     except (TypeError, ValueError, OverflowError):

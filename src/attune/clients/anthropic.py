@@ -1,0 +1,186 @@
+"""The Anthropic Messages API, as its official SDK (0.89 to 2.x) speaks it.
+
+What an answer, an event and an error of it mean; the seam itself is `stainless.py`. The SDK is imported only to build a
+refusal that `except anthropic.APIError` catches, and by then the caller has imported it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attune.clients import stainless
+from attune.clients.dialect import NOTHING, EventReader, Facts, Intercept, Watch
+from attune.clients.refusals import dual
+from attune.errors import CallError, CircuitOpenError, DeadlineExceeded, StreamInterrupted
+from attune.models.failures import FailureKind
+from attune.models.response import Usage
+
+# Class names of the SDK and of the HTTP library under it (httpx, or httpx2 since 1.0): only names, so neither is imported.
+FAILURES: Mapping[str, FailureKind] = {
+    "APITimeoutError": FailureKind.TIMEOUT,
+    "APIConnectionError": FailureKind.CONNECTION,
+    "APIResponseValidationError": FailureKind.SERVER,
+    "ConnectError": FailureKind.CONNECTION,
+    "ConnectTimeout": FailureKind.CONNECTION,
+    "PoolTimeout": FailureKind.TIMEOUT,
+    "ReadTimeout": FailureKind.TIMEOUT,
+    "WriteTimeout": FailureKind.TIMEOUT,
+    "ReadError": FailureKind.STREAM_BROKEN,
+    "RemoteProtocolError": FailureKind.STREAM_BROKEN,
+    "WriteError": FailureKind.CONNECTION,
+    "EnforcedSpendLimitReached": FailureKind.SPEND_LIMIT,
+    "ContractSpendLimitReached": FailureKind.SPEND_LIMIT,
+    "enforced_spend_limit_reached": FailureKind.SPEND_LIMIT,
+    "contract_spend_limit_reached": FailureKind.SPEND_LIMIT,
+}
+
+_CLIENTS = frozenset({"Anthropic", "AsyncAnthropic"})
+_ANSWERS = frozenset({"/v1/messages"})
+
+
+class AnthropicDialect:
+    """`anthropic.Anthropic` and `anthropic.AsyncAnthropic`."""
+
+    name = "anthropic"
+    provider = "anthropic"
+    failures = FAILURES
+
+    def speaks(self, client: Any) -> bool:
+        """By class name, so that nothing is imported."""
+        return stainless.speaks(client, "anthropic", _CLIENTS)
+
+    def endpoint(self, client: Any) -> str:
+        """The base URL."""
+        return stainless.endpoint(client)
+
+    def guard(self, client: Any, intercept: Intercept) -> Any:
+        """A guarded copy; see `stainless.guard`."""
+        return stainless.guard(client, intercept, _ANSWERS)
+
+    def native_span(self, client: Any) -> bool:
+        """Since 1.14 the SDK traces itself, if its tracer exists and a tracer provider records."""
+        if getattr(client, "_tracer", None) is None:
+            return False
+        from opentelemetry import trace
+
+        given = getattr(client, "_open_telemetry", None)
+        own = isinstance(given, dict) and given.get("tracer_provider") is not None
+        provider = trace.get_tracer_provider()
+        return own or not isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider))
+
+    def read(self, answer: Any) -> Facts:
+        """A Message, or a raw response that holds one."""
+        if hasattr(answer, "http_response") and hasattr(answer, "parse"):
+            try:
+                answer = answer.parse()
+            except Exception:  # noqa: BLE001 - the caller will parse it too, and be told
+                return NOTHING
+        usage = getattr(answer, "usage", None)
+        if usage is None or not hasattr(answer, "content"):
+            return NOTHING
+        reason = getattr(answer, "stop_reason", None)
+        return Facts(
+            usage=read_usage(usage),
+            model=_text(getattr(answer, "model", None)),
+            response_id=_text(getattr(answer, "id", None)),
+            finish_reasons=(reason,) if isinstance(reason, str) else (),
+            empty=not answer.content,
+        )
+
+    def events(self, stream: Any) -> EventReader | None:
+        """A reader for raw message events."""
+        return MessageEvents() if stainless.is_stream(stream) else None
+
+    def hold(self, stream: Any, reader: EventReader) -> Any:
+        """See `Dialect.hold`."""
+        return stainless.hold(stream, reader)
+
+    def tap(self, stream: Any, watch: Watch, held: Sequence[Any] = ()) -> Any:
+        """See `Dialect.tap`."""
+        return stainless.tap(stream, watch, held)
+
+    def refusal(self, error: CallError, client: Any) -> CallError:
+        """Also an `anthropic.APIConnectionError`, `APITimeoutError` or `APIError`."""
+        nearest = "APIError"
+        if isinstance(error, (CircuitOpenError, StreamInterrupted)):
+            nearest = "APIConnectionError"
+        elif isinstance(error, DeadlineExceeded):
+            nearest = "APITimeoutError"
+        return dual(error, "anthropic", nearest, url=stainless.endpoint(client))
+
+
+class MessageEvents:
+    """What the events of one message stream have said. Content begins with the first delta of any block."""
+
+    __slots__ = ("_counts", "_id", "_model", "_reason", "_text", "content", "done")
+
+    def __init__(self) -> None:
+        self.content = False
+        self.done = False
+        self._text: list[str] = []
+        self._counts: dict[str, Any] = {}
+        self._model: str | None = None
+        self._id: str | None = None
+        self._reason: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The text deltas so far."""
+        return "".join(self._text)
+
+    def feed(self, event: Any) -> None:
+        """Take one raw event in; unknown ones pass."""
+        kind = getattr(event, "type", None)
+        if kind == "content_block_delta":
+            self.content = True
+            if isinstance(text := getattr(event.delta, "text", None), str):
+                self._text.append(text)
+        elif kind == "message_start":
+            self._model, self._id = _text(event.message.model), _text(event.message.id)
+            self._count(event.message.usage)
+        elif kind == "message_delta":
+            self._count(getattr(event, "usage", None))
+            self._reason = _text(getattr(event.delta, "stop_reason", None))
+        elif kind == "message_stop":
+            self.done = True
+
+    def _count(self, usage: Any) -> None:
+        for name in (
+            "input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation",
+        ):  # fmt: skip
+            if (value := getattr(usage, name, None)) is not None:
+                self._counts[name] = value  # the counts of later events replace, they do not add
+
+    def facts(self) -> Facts:
+        """Usage as the last events gave it."""
+        return Facts(
+            usage=_usage(self._counts.get) if self._counts else None,
+            model=self._model,
+            response_id=self._id,
+            finish_reasons=(self._reason,) if self._reason else (),
+            empty=self.done and not self.content,
+        )
+
+
+def read_usage(usage: Any) -> Usage:
+    """Anthropic's usage object: its `input_tokens` already leaves cache reads and writes out."""
+    return _usage(lambda name: getattr(usage, name, None))
+
+
+def _usage(get: Any) -> Usage:
+    return Usage(
+        input_tokens=_count(get("input_tokens")),
+        output_tokens=_count(get("output_tokens")),
+        cache_read_tokens=_count(get("cache_read_input_tokens")),
+        cache_write_tokens=_count(get("cache_creation_input_tokens")),
+        cache_write_1h_tokens=_count(getattr(get("cache_creation"), "ephemeral_1h_input_tokens", None)),
+    )
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,248 @@
+"""The one seam of the SDKs that Stainless generates (anthropic, openai): `request()` and the streams it gives.
+
+A guarded client is a shallow copy whose class is a dynamic subclass with `request` overridden; every public path of the
+SDK passes there. Streams are tapped in place, by the same trick. This file imports no SDK and knows no answer's shape.
+"""
+
+from __future__ import annotations
+
+import inspect
+import weakref
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from attune.clients.dialect import Asked, EventReader, Intercept, Watch
+from attune.models.call import Target
+
+RAW_HEADER = "X-Stainless-Raw-Response"
+_TOLD = ("max_tokens", "temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty", "seed")
+
+
+def speaks(client: Any, package: str, names: frozenset[str]) -> bool:
+    """Whether some class of the client is one of `names`, defined in `package`."""
+    return any(cls.__name__ in names and cls.__module__.partition(".")[0] == package for cls in type(client).__mro__)
+
+
+def guard(client: Any, intercept: Intercept, answers: frozenset[str]) -> Any:
+    """A copy of `client` that hands POSTs to the paths in `answers` to `intercept`; it shares the connection pool."""
+    base = type(client)
+    if (inner := getattr(base, "__attune_inner__", None)) is not None:  # guarding twice guards once
+        base = inner
+    guarded = client.with_options()
+    guarded.__class__ = _subclass(base, intercept, answers, asynchronous=inspect.iscoroutinefunction(base.request))
+    return guarded
+
+
+def _subclass(base: type, intercept: Intercept, answers: frozenset[str], *, asynchronous: bool) -> type:
+    def request(self: Any, cast_to: Any, options: Any, **kwargs: Any) -> Any:
+        if (body := _body(options, answers)) is None:
+            return base.request(self, cast_to, options, **kwargs)  # type: ignore[attr-defined]  # any Stainless client
+        asked = _asked(self, options, body, asynchronous=asynchronous, stream=bool(kwargs.get("stream")))
+        return intercept(StainlessRequest(asked, base, cast_to, options, kwargs))
+
+    async def arequest(self: Any, cast_to: Any, options: Any, **kwargs: Any) -> Any:
+        return await request(self, cast_to, options, **kwargs)
+
+    members = {
+        "request": arequest if asynchronous else request,
+        "__attune_inner__": base,
+        "__module__": base.__module__,
+        "__qualname__": base.__qualname__,
+        "__doc__": base.__doc__,
+    }
+    return type(base.__name__, (base,), members)
+
+
+def _body(options: Any, answers: frozenset[str]) -> Mapping[str, Any] | None:
+    if str(getattr(options, "method", "")).lower() != "post":
+        return None
+    path = str(getattr(options, "url", "")).partition("?")[0].rstrip("/")
+    body = getattr(options, "json_data", None)
+    if not any(path.endswith(answer) for answer in answers) or not isinstance(body, dict):
+        return None
+    return body if isinstance(body.get("model"), str) else None
+
+
+def _asked(client: Any, options: Any, body: Mapping[str, Any], *, asynchronous: bool, stream: bool) -> Asked:
+    timeout = getattr(options, "timeout", None)
+    if not isinstance(timeout, (int, float)):
+        timeout = getattr(client, "timeout", None)
+    read = timeout if isinstance(timeout, (int, float)) else getattr(timeout, "read", None)
+    return Asked(
+        model=body["model"],
+        client=client,
+        stream=stream,
+        asynchronous=asynchronous,
+        max_retries=options.get_max_retries(client.max_retries),
+        params={name: value for name in _TOLD if isinstance(value := body.get(name), (int, float))},
+        timeout_s=float(read) if isinstance(read, (int, float)) else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StainlessRequest:
+    """One call of `request()`, ready to be made again at any client of the same SDK."""
+
+    asked: Asked
+    base: type
+    cast_to: Any
+    options: Any
+    kwargs: Mapping[str, Any]
+
+    @property
+    def model(self) -> str:
+        """The model that the caller wrote."""
+        return self.asked.model
+
+    @property
+    def client(self) -> Any:
+        """The guarded client."""
+        return self.asked.client
+
+    @property
+    def stream(self) -> bool:
+        """Whether the answer comes in events."""
+        return self.asked.stream
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether `send` gives an awaitable."""
+        return self.asked.asynchronous
+
+    @property
+    def max_retries(self) -> int:
+        """What the options or the client say."""
+        return self.asked.max_retries
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """Numbers of the request body that telemetry may tell."""
+        return self.asked.params
+
+    @property
+    def timeout_s(self) -> float | None:
+        """The read time-out in force."""
+        return self.asked.timeout_s
+
+    def send(self, target: Target, *, timeout_s: float | None) -> Any:
+        """One attempt, at the target's own client where it has one."""
+        changed: dict[str, Any] = {"max_retries": 0}
+        if target.wire != self.asked.model:
+            changed["json_data"] = {**self.options.json_data, "model": target.wire}
+        if timeout_s is not None:
+            changed["timeout"] = timeout_s
+        return self._request(target.client, self.options.model_copy(update=changed))
+
+    def untouched(self, model: str) -> Any:
+        """As it was written, but for the word `auto`."""
+        options = self.options
+        if model != self.asked.model:
+            options = options.model_copy(update={"json_data": {**options.json_data, "model": model}})
+        return self._request(None, options)
+
+    def _request(self, client: Any, options: Any) -> Any:
+        at = self.asked.client if client is None else client
+        base = self.base if at is self.asked.client else type(at)
+        base = getattr(base, "__attune_inner__", base)
+        return base.request(at, self.cast_to, options, **self.kwargs)
+
+
+def is_stream(value: Any) -> bool:
+    """Whether it is a Stream or AsyncStream of such an SDK."""
+    return any(cls.__name__ in ("Stream", "AsyncStream") for cls in type(value).__mro__) and hasattr(value, "response")
+
+
+def is_async(stream: Any) -> bool:
+    """Whether its events are awaited."""
+    return hasattr(type(stream), "__aiter__")
+
+
+def hold(stream: Any, reader: EventReader) -> Any:
+    """Take events until there is content; see `Dialect.hold`."""
+    return _ahold(stream, reader) if is_async(stream) else _hold(stream, reader)
+
+
+def _hold(stream: Any, reader: EventReader) -> list[Any]:
+    held = []
+    for event in stream._iterator:  # noqa: SLF001 - the one attribute through which both generations read
+        reader.feed(event)
+        held.append(event)
+        if reader.content:
+            break
+    return held
+
+
+async def _ahold(stream: Any, reader: EventReader) -> list[Any]:
+    held = []
+    async for event in stream._iterator:  # noqa: SLF001 - as above
+        reader.feed(event)
+        held.append(event)
+        if reader.content:
+            break
+    return held
+
+
+def tap(stream: Any, watch: Watch, held: Sequence[Any] = ()) -> Any:
+    """Put `watch` between the stream and its reader, in place; see `Dialect.tap`."""
+    inner = stream._iterator  # noqa: SLF001 - as above
+    asynchronous = is_async(stream)
+    stream._iterator = (_awatched if asynchronous else _watched)(inner, watch, held)  # noqa: SLF001 - as above
+    stream.__dict__["_attune_watch"] = watch
+    stream.__class__ = _tapped(type(stream), asynchronous=asynchronous)
+    weakref.finalize(stream, watch.dropped).atexit = False
+    return stream
+
+
+def _tapped(base: type, *, asynchronous: bool) -> type:
+    def close(self: Any) -> None:
+        self._attune_watch.closed()
+        base.close(self)  # type: ignore[attr-defined]  # every Stream has it
+
+    async def aclose(self: Any) -> None:
+        self._attune_watch.closed()
+        await base.close(self)  # type: ignore[attr-defined]  # as above
+
+    members = {"close": aclose if asynchronous else close, "__module__": base.__module__, "__doc__": base.__doc__}
+    return type(base.__name__, (base,), members)
+
+
+def _watched(events: Iterator[Any], watch: Watch, held: Sequence[Any]) -> Iterator[Any]:
+    try:
+        yield from held
+        for event in events:
+            watch.event(event)
+            yield event
+    except GeneratorExit:
+        watch.dropped()  # by the collector, perhaps: an explicit close has spoken before
+        raise
+    except BaseException as error:
+        watch.broken(error)
+        raise
+    if (error := watch.finished()) is not None:
+        raise error
+
+
+async def _awatched(events: AsyncIterator[Any], watch: Watch, held: Sequence[Any]) -> AsyncIterator[Any]:
+    try:
+        for event in held:
+            yield event
+        async for event in events:
+            watch.event(event)
+            yield event
+    except GeneratorExit:
+        watch.dropped()  # as above
+        raise
+    except BaseException as error:
+        watch.broken(error)
+        raise
+    if (error := watch.finished()) is not None:
+        raise error
+
+
+def endpoint(client: Any) -> str:
+    """The client's base URL without user info, query or a trailing slash."""
+    url = str(getattr(client, "base_url", "")).partition("?")[0].rstrip("/")
+    scheme, sep, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{sep}{host.rpartition('@')[2]}{slash}{path}" if sep else url
