@@ -1,0 +1,136 @@
+"""Which path does what: the Messages API for clients, `/_script` for whoever directs.
+
+Pure dispatch: from one HTTP request to one Playback. The scenario decides, `playback.py` performs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attune.errors import ConfigError
+from attune.testing import anthropic_wire as wire
+from attune.testing.behaviour import Behaviour
+from attune.testing.http_wire import HttpRequest
+from attune.testing.playback import Ask, Playback, perform, simple
+from attune.testing.scenario import Received, Scenario, topic_of
+from attune.testing.script import Step
+
+CONTROL = "/_script"
+_HEADERS = ("anthropic-version", "anthropic-beta", "user-agent", "traceparent", "idempotency-key")
+
+
+class Endpoints:
+    """Answers requests out of a scenario. `now` is only shown, in `Received.at_s`."""
+
+    def __init__(self, scenario: Scenario, now: Callable[[], float]) -> None:
+        self._scenario = scenario
+        self._now = now
+
+    def answer(self, request: HttpRequest) -> Playback:
+        """What this request is answered with."""
+        if request.path == CONTROL:
+            return self._control(request)
+        if request.method == "GET" and request.path.startswith("/v1/models"):
+            return self._models(request.path.removeprefix("/v1/models").strip("/"))
+        if request.method == "POST" and request.path in ("/v1/messages", "/v1/messages/count_tokens"):
+            return self._messages(request)
+        return _refused(404, "not_found_error", f"{request.method} {request.path} is not here")
+
+    def _messages(self, request: HttpRequest) -> Playback:
+        counting = request.path.endswith("count_tokens")
+        body, wrong = _read(request.body, ("model", "messages") if counting else ("model", "max_tokens", "messages"))
+        if wrong:
+            return _refused(400, "invalid_request_error", wrong)
+        prompt = wire.prompt_text(body)
+        tokens = max(1, wire.count_tokens(prompt))
+        if counting:
+            return simple(200, {"input_tokens": tokens}, "count")
+        model = body["model"]
+        turn = self._scenario.turn(model)
+        if turn is None:
+            return _refused(404, "not_found_error", f"model: {model}")
+        ask = Ask(
+            name=f"{_plain(model)}_{turn.ordinal:06d}",
+            model=model,
+            stream=body.get("stream") is True,
+            max_tokens=body["max_tokens"],
+            input_tokens=tokens,
+            topic=topic_of(prompt),
+        )
+        playback = perform(turn.step, turn.behaviour, turn.fate, ask)
+        received = Received(
+            model=model,
+            ordinal=turn.ordinal,
+            stream=ask.stream,
+            path=request.path,
+            headers={n: v for n, v in request.headers.items() if n in _HEADERS or n.startswith("x-stainless-")},
+            body=body,
+            topic=ask.topic,
+            status=playback.status,
+            act=turn.step.act,
+            good=playback.good,
+            at_s=self._now(),
+        )
+        self._scenario.record(received, playback)
+        return playback
+
+    def _models(self, model: str) -> Playback:
+        known = self._scenario.models
+        if not model:
+            return simple(200, wire.model_list(known), "models")
+        if model in known:
+            return simple(200, wire.model_info(model), "models")
+        return _refused(404, "not_found_error", f"model: {model}")
+
+    def _control(self, request: HttpRequest) -> Playback:
+        if request.method == "GET":
+            return simple(200, {"models": self._scenario.served}, "control")
+        try:
+            direct(self._scenario, json.loads(request.body))
+        except (ValueError, TypeError, KeyError) as error:  # a ConfigError is a ValueError
+            return simple(400, {"error": f"{type(error).__name__}: {error}"}, "control")
+        return simple(200, {"ok": True}, "control")
+
+
+def direct(scenario: Scenario, order: Mapping[str, Any]) -> None:
+    """Carry out one order of the control endpoint: `{"do": "set" | "script" | "outage" | "recover", "model": …}`."""
+    model = order.get("model")
+    match order.get("do"):
+        case "set":
+            scenario.set(order["model"], Behaviour.from_dict(order["behaviour"]))
+        case "script":
+            scenario.script(model, *(Step.from_dict(step) for step in order["steps"]))
+        case "outage":
+            scenario.outage(model, order["success"], Step.from_dict(order["failure"]))
+        case "recover":
+            scenario.recover(model)
+        case other:
+            raise ConfigError(f"do={other!r}: use set, script, outage or recover.")
+
+
+def _read(raw: bytes, needed: tuple[str, ...]) -> tuple[dict[str, Any], str]:
+    """The body, and what is wrong with it in the API's words ("" if nothing)."""
+    try:
+        body = json.loads(raw)
+    except ValueError:
+        return {}, "The request body is not valid JSON."
+    if not isinstance(body, dict):
+        return {}, "The request body is not an object."
+    for name in needed:
+        if name not in body:
+            return body, f"{name}: Field required"
+    if not isinstance(body["model"], str) or not isinstance(body["messages"], list) or not body["messages"]:
+        return body, "messages: at least one message is required, and model is a string"
+    if "max_tokens" in needed and not (isinstance(body["max_tokens"], int) and body["max_tokens"] > 0):
+        return body, "max_tokens: Input should be greater than 0"
+    return body, ""
+
+
+def _refused(status: int, kind: str, text: str) -> Playback:
+    return simple(status, wire.error(kind, text, "req_refused"), "refused")
+
+
+def _plain(model: str) -> str:
+    return "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-.") else "_" for letter in model)
