@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -22,14 +22,12 @@ _REMEMBERED = 4096  # look-ups kept per catalogue: more names than any program c
 _DATE = re.compile(r"[-@](?:20\d{6}|20\d\d-\d\d-\d\d|latest)$")
 
 
-class ModelTier(str, Enum):
+class ModelTier(StrEnum):
     """How able, and how dear, a model is within its provider."""
 
     CHEAP = "cheap"
     CAPABLE = "capable"
     PREMIUM = "premium"
-
-    __str__ = str.__str__
 
     @classmethod
     def _missing_(cls, value: object) -> ModelTier | None:
