@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from attune.clients.dialect import Asked, EventReader, Intercept, Watch
+from attune.clients.watched import awatched, watched
 from attune.models.call import Target
 
 RAW_HEADER = "X-Stainless-Raw-Response"
@@ -187,7 +188,7 @@ def tap(stream: Any, watch: Watch, held: Sequence[Any] = ()) -> Any:
     """Put `watch` between the stream and its reader, in place; see `Dialect.tap`."""
     inner = stream._iterator  # noqa: SLF001 - as above
     asynchronous = is_async(stream)
-    stream._iterator = (_awatched if asynchronous else _watched)(inner, watch, held)  # noqa: SLF001 - as above
+    stream._iterator = (awatched if asynchronous else watched)(inner, watch, held)  # noqa: SLF001 - as above
     stream.__dict__["_attune_watch"] = watch
     stream.__class__ = _tapped(type(stream), asynchronous=asynchronous)
     weakref.finalize(stream, watch.dropped).atexit = False
@@ -205,39 +206,6 @@ def _tapped(base: type, *, asynchronous: bool) -> type:
 
     members = {"close": aclose if asynchronous else close, "__module__": base.__module__, "__doc__": base.__doc__}
     return type(base.__name__, (base,), members)
-
-
-def _watched(events: Iterator[Any], watch: Watch, held: Sequence[Any]) -> Iterator[Any]:
-    try:
-        yield from held
-        for event in events:
-            watch.event(event)
-            yield event
-    except GeneratorExit:
-        watch.dropped()  # by the collector, perhaps: an explicit close has spoken before
-        raise
-    except BaseException as error:
-        watch.broken(error)
-        raise
-    if (error := watch.finished()) is not None:
-        raise error
-
-
-async def _awatched(events: AsyncIterator[Any], watch: Watch, held: Sequence[Any]) -> AsyncIterator[Any]:
-    try:
-        for event in held:
-            yield event
-        async for event in events:
-            watch.event(event)
-            yield event
-    except GeneratorExit:
-        watch.dropped()  # as above
-        raise
-    except BaseException as error:
-        watch.broken(error)
-        raise
-    if (error := watch.finished()) is not None:
-        raise error
 
 
 def endpoint(client: Any) -> str:

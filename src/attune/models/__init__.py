@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from attune.models.adaptive import AdaptiveModelRouter as AdaptiveModelRouter
-    from attune.models.adaptive import ModelPerformance as ModelPerformance
     from attune.models.auth_strategy import AUTH_STRATEGY_FILE as AUTH_STRATEGY_FILE
     from attune.models.auth_strategy import AuthMode as AuthMode
     from attune.models.auth_strategy import AuthStrategy as AuthStrategy
@@ -32,13 +31,14 @@ if TYPE_CHECKING:
     from attune.models.lookup import get_all_models as get_all_models
     from attune.models.lookup import get_model as get_model
     from attune.models.lookup import get_pricing_for_model as get_pricing_for_model
+    from attune.models.performance import ModelPerformance as ModelPerformance
     from attune.models.performance import TelemetryReader as TelemetryReader
     from attune.models.registry import ModelInfo as ModelInfo
     from attune.models.registry import ModelTier as ModelTier
     from attune.models.response import LLMResponse as LLMResponse
     from attune.models.response import Usage as Usage
     from attune.models.retry import RetryPolicy as RetryPolicy
-    from attune.models.windows import Snapshot as Snapshot
+    from attune.models.snapshot import Snapshot as Snapshot
 
 _HOMES = {
     "AdaptiveModelRouter": "adaptive",
@@ -55,10 +55,10 @@ _HOMES = {
     "LLMResponse": "response",
     "MODEL_REGISTRY": "lookup",
     "ModelInfo": "registry",
-    "ModelPerformance": "adaptive",
+    "ModelPerformance": "performance",
     "ModelTier": "registry",
     "RetryPolicy": "retry",
-    "Snapshot": "windows",
+    "Snapshot": "snapshot",
     "SubscriptionTier": "auth_strategy",
     "Target": "call",
     "TelemetryReader": "performance",

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 from attune.errors import StateError
 from attune.models.call import Target
 from attune.models.circuits import Circuits
-from attune.models.performance import Snapshot
 from attune.models.registry import Catalogue, ModelTier
 from attune.models.response import LLMResponse
+from attune.models.snapshot import Snapshot
 
 
 class Clock(Protocol):

@@ -1,0 +1,236 @@
+"""The ContextVars: the scope around a call, who captures it, the last call, and the call under way.
+
+Each holds an immutable value or something born for one `with` block, so threads and tasks cannot disturb each other.
+Nothing here decides; a scope is only words until `site.py` turns them into a question.
+"""
+
+from __future__ import annotations
+
+import math
+from contextvars import ContextVar, Token
+from dataclasses import dataclass, fields, replace
+from types import TracebackType
+from typing import Any, Final, Protocol
+
+from attune.errors import ConfigError
+from attune.models.call import AUTO, CallRecord, OnInfeasible
+from attune.models.response import Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What the caller says of the calls inside. None: nothing is said. Units as in `attune.scope`."""
+
+    workflow: str | None = None
+    stage: str | None = None
+    max_cost: float | None = None
+    max_latency_ms: float | None = None
+    min_success_rate: float | None = None
+    timeout_s: float | None = None
+    on_infeasible: OnInfeasible | None = None
+    model: str | None = None
+    session: str | None = None
+
+    def over(self, outer: Scope) -> Scope:
+        """This scope, with what it leaves open taken from `outer`."""
+        if outer is NO_SCOPE or self is outer:
+            return self
+        if self is NO_SCOPE:
+            return outer
+        said = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
+        return replace(outer, **said)
+
+
+NO_SCOPE: Final = Scope()
+
+
+def checked(where: str, **words: Any) -> Scope:
+    """A Scope from what a person wrote; ConfigError says which word is wrong, and what would be right."""
+    for name in ("workflow", "stage", "model", "session"):
+        value = words.get(name)
+        if value is not None and (not isinstance(value, str) or not value.strip()):
+            raise ConfigError(f"{where}({name}={value!r}): {name} must be a non-empty string.")
+    for name, unit in (("max_cost", "USD"), ("max_latency_ms", "ms"), ("timeout_s", "seconds")):
+        _number(where, name, words.get(name), f"a finite number of {unit} over 0", low=0.0, high=math.inf)
+    _number(where, "min_success_rate", words.get("min_success_rate"), "a rate from 0 to 1", low=None, high=1.0)
+    policy = words.get("on_infeasible")
+    if policy not in (None, "best", "default", "raise"):
+        raise ConfigError(f'{where}(on_infeasible={policy!r}): use "best", "default" or "raise".')
+    try:
+        return Scope(**words)
+    except TypeError:
+        known = ", ".join(f.name for f in fields(Scope))
+        unknown = ", ".join(sorted(set(words) - {f.name for f in fields(Scope)}))
+        raise ConfigError(f"{where}: unknown argument {unknown}. It takes: {known}.") from None
+
+
+def _number(where: str, name: str, value: Any, wanted: str, *, low: float | None, high: float) -> None:
+    if value is None:
+        return
+    fits = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not fits or (value <= low if low is not None else value < 0) or value > high:
+        raise ConfigError(f"{where}({name}={value!r}): {name} must be {wanted}.")
+
+
+_scope: ContextVar[Scope] = ContextVar("attune_scope", default=NO_SCOPE)
+_captures: ContextVar[tuple[Calls, ...]] = ContextVar("attune_captures", default=())
+_last: ContextVar[CallRecord | None] = ContextVar("attune_last_call", default=None)
+_under_way: ContextVar[UnderWay | None] = ContextVar("attune_under_way", default=None)
+
+
+class Entered:
+    """A `with` block that sets one ContextVar and puts it back, even where another context leaves it."""
+
+    __slots__ = ("_tokens", "_value", "_var")
+
+    def __init__(self, var: ContextVar[Any], value: Any) -> None:
+        self._var = var
+        self._value = value
+        self._tokens: list[tuple[Token[Any], Any]] = []
+
+    def __enter__(self) -> Any:
+        before = self._var.get()
+        value = self._value.over(before) if isinstance(self._value, Scope) else self._value
+        self._tokens.append((self._var.set(value), before))
+        return value
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        token, before = self._tokens.pop()
+        try:
+            self._var.reset(token)
+        except ValueError:  # left in another context than it was entered in, as async generators may
+            self._var.set(before)
+
+
+def scope(**words: Any) -> Entered:
+    """Say something of the calls inside the `with` block: see `attune.scope`."""
+    return Entered(_scope, checked("scope", **words))
+
+
+def scoped(words: Scope) -> Entered:
+    """The same, for a scope that is checked already."""
+    return Entered(_scope, words)
+
+
+def current_scope() -> Scope:
+    """The scope in force here."""
+    return _scope.get()
+
+
+class Calls(list[CallRecord]):
+    """The calls that finished inside a `with attune.capture()` block, child tasks' included."""
+
+    @property
+    def cost(self) -> float:
+        """USD, summed over what is known; see each record's `cost_complete`."""
+        return math.fsum(record.cost for record in self)
+
+
+class Capture:
+    """`with attune.capture() as calls`."""
+
+    __slots__ = ("_entered",)
+
+    def __enter__(self) -> Calls:
+        calls = Calls()
+        self._entered = Entered(_captures, (*_captures.get(), calls))
+        self._entered.__enter__()
+        return calls
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._entered.__exit__(kind, error, trace)
+
+
+def captures() -> tuple[Calls, ...]:
+    """Who captures the calls that start here."""
+    return _captures.get()
+
+
+def tell(record: CallRecord, listeners: tuple[Calls, ...]) -> None:
+    """Hand a finished record to those who captured its start, and remember it as this context's last."""
+    for calls in listeners:
+        calls.append(record)
+    _last.set(record)
+
+
+def last_call() -> CallRecord | None:
+    """The last call that finished in this context; there after a raising call too."""
+    return _last.get()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """What a routed function said of itself by `attune.report`."""
+
+    usage: Usage | None = None
+    cost_usd: float | None = None
+    model: str | None = None
+    provider: str | None = None
+    latency_s: float | None = None
+
+
+class UnderWay(Protocol):
+    """A routed function's attempt that is running: a guarded call inside may take the whole call over."""
+
+    def report(self, facts: Reported) -> None:
+        """Keep what the function says of itself."""
+        ...
+
+    def remaining_s(self) -> float | None:
+        """Seconds until the call's deadline, None without one."""
+        ...
+
+    def offers(self, model: str) -> bool:
+        """Whether a guarded call with this model may take over: the first one, asking for what was decided."""
+        ...
+
+
+def under_way() -> UnderWay | None:
+    """The routed function's attempt that surrounds this line."""
+    return _under_way.get()
+
+
+def running(attempt: UnderWay | None) -> Entered:
+    """A `with` block in which `attempt` is under way."""
+    return Entered(_under_way, attempt)
+
+
+def report(
+    usage: Any = None,
+    cost_usd: float | None = None,
+    model: str | None = None,
+    provider: str | None = None,
+    latency_s: float | None = None,
+) -> None:
+    """From inside a routed function: facts that its return value does not carry. Outside: nothing happens.
+
+    `usage` is a Usage, or an object or mapping with the token counts of the Anthropic or OpenAI API; `cost_usd` wins over
+    what usage and price would give; `latency_s` over the measured duration.
+    """
+    if (attempt := _under_way.get()) is None:
+        return
+    for name, value in (("cost_usd", cost_usd), ("latency_s", latency_s)):
+        _number("report", name, value, "a finite number, 0 or more", low=None, high=math.inf)
+    if model == AUTO:
+        raise ConfigError('report(model="auto"): name the model that answered.')
+    from attune.clients.function import usage_of
+
+    attempt.report(
+        Reported(
+            usage=None if usage is None else usage_of(usage),
+            cost_usd=cost_usd,
+            model=model,
+            provider=provider,
+            latency_s=latency_s,
+        )
+    )
+
+
+def remaining_s() -> float | None:
+    """Seconds until the deadline of the routed call that surrounds this line; None without one."""
+    attempt = _under_way.get()
+    return None if attempt is None else attempt.remaining_s()

@@ -1,0 +1,214 @@
+"""A call site: one decorated function or one guarded client, and the questions that its calls put to the router.
+
+It turns candidates as people write them into Targets, and a scope into a Question, once for each runtime. What to choose
+is the router's business, what to do with the choice the plan's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from attune.calls.context import Scope
+from attune.clients.dialect import Dialect
+from attune.errors import ConfigError
+from attune.models.call import AUTO, Target
+from attune.models.registry import Catalogue, ModelTier
+from attune.models.router import Question
+
+UNNAMED = "default"
+_QUESTIONS_MAX = 1024  # distinct scopes remembered for a site; past that the memory starts anew
+
+
+class Ground(Protocol):
+    """What a site needs of the runtime."""
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """Models and prices."""
+        ...
+
+    @property
+    def default_tier(self) -> ModelTier:
+        """Whose model is the default."""
+        ...
+
+    @property
+    def configured(self) -> tuple[str | Target, ...]:
+        """Candidates for sites that name none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A question, and whether the caller named the model."""
+
+    question: Question
+    pinned: bool
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What was worked out for one runtime."""
+
+    ground: Any
+    targets: tuple[Target, ...]
+    default: int
+    questions: dict[Any, Asked] = field(default_factory=dict)
+
+
+class Site:
+    """Made once per decorated function or guarded client; shared by threads."""
+
+    __slots__ = ("_memory", "alternates", "candidates", "client", "default", "dialect", "provider", "scope")
+
+    def __init__(
+        self,
+        *,
+        dialect: Dialect,
+        client: Any = None,
+        candidates: Sequence[str | Target] | None = None,
+        alternates: Sequence[Any] = (),
+        default: str | None = None,
+        provider: str | None = None,
+        scope: Scope,
+    ) -> None:
+        self.dialect = dialect
+        self.client = client
+        self.candidates = _sequence("candidates", candidates)
+        self.alternates = tuple(alternates)
+        self.default = default
+        self.provider = provider or dialect.provider
+        self.scope = scope
+        self._memory: _Memory | None = None
+
+    def ask(self, ground: Ground, scope: Scope, model: str) -> Asked:
+        """The question that a call with this model, in this scope, puts."""
+        memory = self._remember(ground)
+        forced = scope.model or (model if model != AUTO else None)
+        key = (forced, scope)
+        if (asked := memory.questions.get(key)) is None:
+            asked = self._work_out(memory, scope, forced)
+            if len(memory.questions) >= _QUESTIONS_MAX:
+                memory.questions.clear()
+            memory.questions[key] = asked
+        return asked
+
+    def default_model(self, ground: Ground) -> str:
+        """What `auto` becomes when nothing is to be decided."""
+        memory = self._remember(ground)
+        target = memory.targets[memory.default]
+        return target.wire if self.client is not None else target.handed
+
+    def targets(self, ground: Ground) -> tuple[Target, ...]:
+        """Where this site's routed calls may go."""
+        return self._remember(ground).targets
+
+    def _remember(self, ground: Ground) -> _Memory:
+        memory = self._memory
+        if memory is None or memory.ground is not ground:
+            targets, default = self._resolve(ground)
+            self._memory = memory = _Memory(ground, targets, default)
+        return memory
+
+    def _work_out(self, memory: _Memory, scope: Scope, forced: str | None) -> Asked:
+        targets, default = memory.targets, memory.default
+        if forced is not None:
+            targets, default = self._pinned(memory.ground, targets, forced), 0
+        question = Question(
+            workflow=scope.workflow or UNNAMED,
+            stage=scope.stage or UNNAMED,
+            targets=targets,
+            default=default,
+            max_cost_nano=None if scope.max_cost is None else round(scope.max_cost * 1e9),
+            max_latency_ms=scope.max_latency_ms,
+            min_success_rate=0.8 if scope.min_success_rate is None else scope.min_success_rate,
+            on_infeasible=scope.on_infeasible or "best",
+        )
+        return Asked(question=question, pinned=forced is not None)
+
+    def _pinned(self, ground: Ground, targets: tuple[Target, ...], model: str) -> tuple[Target, ...]:
+        """The named model, then the same id elsewhere: falling back there keeps the caller's word."""
+        same = tuple(t for t in targets if model in (t.model, t.wire, t.written))
+        if not same:
+            named = self._named(ground, model)
+            others = (target for target in self._elsewhere(ground) if target.model == named.model)
+            same = (named, *self._twins(named), *others)
+        return same
+
+    def _resolve(self, ground: Ground) -> tuple[tuple[Target, ...], int]:
+        written = self.candidates if self.candidates is not None else ground.configured
+        if not written:
+            written = tuple(info.id for info in ground.catalogue.tier_defaults(self.provider).values())
+        if not written:
+            raise ConfigError(
+                f"No candidates: provider {self.provider!r} has no tier defaults. Name models: candidates=[...]."
+            )
+        own = [self._target(ground, candidate) for candidate in written]
+        default = self._default(ground, own)
+        twins = [twin for target in own for twin in self._twins(target)]
+        return (*own, *twins, *self._elsewhere(ground)), default
+
+    def _default(self, ground: Ground, own: list[Target]) -> int:
+        if self.default is not None:
+            for i, target in enumerate(own):
+                if self.default in (target.model, target.alias, target.written):
+                    return i
+            own.append(self._target(ground, self.default))
+            return len(own) - 1
+        return next((i for i, target in enumerate(own) if target.tier is ground.default_tier), 0)
+
+    def _named(self, ground: Ground, model: str) -> Target:
+        """A model that the caller wrote in the call itself: wherever the client sends it is right."""
+        provider, bare = ground.catalogue.resolve(model, self.provider)
+        if self.client is not None:
+            return self._filled(ground, Target(model, provider=self.provider, written=model))
+        return self._filled(ground, Target(bare, provider=provider, written=model))
+
+    def _target(self, ground: Ground, candidate: str | Target) -> Target:
+        if isinstance(candidate, Target):
+            return self._filled(ground, candidate)
+        if not isinstance(candidate, str) or not candidate.strip() or candidate == AUTO:
+            raise ConfigError(f"candidates: {candidate!r} is neither a model id nor a Target.")
+        provider, model = ground.catalogue.resolve(candidate, self.provider)
+        if self.client is not None and provider != self.provider:
+            raise ConfigError(
+                f"candidates: {candidate!r} is of provider {provider!r}, which this {self.provider} client does not "
+                f"reach. Hand its client over: attune.Target({model!r}, provider={provider!r}, client=...)."
+            )
+        return self._filled(ground, Target(model, provider=provider, written=candidate))
+
+    def _filled(self, ground: Ground, target: Target) -> Target:
+        """Complete a target from the catalogue and its client; what the user said stays."""
+        info = ground.catalogue.find(target.model, target.provider) or ground.catalogue.find(target.model)
+        client = target.client if target.client is not None else self.client
+        return replace(
+            target,
+            client=client,
+            endpoint=target.endpoint or (self.dialect.endpoint(client) if client is not None else ""),
+            tier=target.tier or (info.tier if info else None),
+            price=target.price or (info.price if info else None),
+            context_window=target.context_window or (info.context_window if info else None),
+        )
+
+    def _twins(self, target: Target) -> list[Target]:
+        """The same id at the alternate clients."""
+        clients = [alternate for alternate in self.alternates if not isinstance(alternate, Target)]
+        return [
+            replace(target, client=client, endpoint=self.dialect.endpoint(client)) for client in clients
+        ]
+
+    def _elsewhere(self, ground: Ground) -> list[Target]:
+        """The alternates that are Targets of their own."""
+        return [self._filled(ground, alternate) for alternate in self.alternates if isinstance(alternate, Target)]
+
+
+def _sequence(name: str, value: Any) -> tuple[Any, ...] | None:
+    if value is None:
+        return None
+    if isinstance(value, (str, Target)) or not isinstance(value, Sequence):
+        raise ConfigError(f"{name}={value!r}: {name} must be a list of model ids or Targets.")
+    if not value:
+        raise ConfigError(f"{name}=[]: an empty list leaves nothing to choose from. Leave it out for the tier defaults.")
+    return tuple(value)
