@@ -1,4 +1,4 @@
-"""What was measured, as integers that merge exactly: Observation, Tally, Row, and the windows they add up to.
+"""What was measured, and how rows of it merge exactly: Observation, Verdict, Row, and who brings them.
 
 A row holds one writer's running totals for one series in one bucket of time, so replay and duplication change nothing:
 of two rows with the same key the one with the higher `seq` is the newer, and rows of different keys add up in any order.
@@ -7,22 +7,32 @@ Evidence is discounted when it is read, never when it is written. This file know
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
+from typing import Literal, Protocol
 
 from attune.models.call import CircuitState, Outcome
+from attune.models.registry import ModelTier
+from attune.models.snapshot import Cell, Snapshot, Stat
+from attune.models.tally import BUCKET_S, Series, Tally
 
-BUCKET_S = 300
+__all__ = [
+    "BUCKET_S",
+    "Batch",
+    "Cell",
+    "Fold",
+    "ModelPerformance",
+    "Observation",
+    "Row",
+    "Series",
+    "Snapshot",
+    "Stat",
+    "Tally",
+    "TelemetryReader",
+    "Verdict",
+    "merge",
+]
 
-
-class Series(NamedTuple):
-    """What one line of statistics is about."""
-
-    workflow: str
-    stage: str
-    provider: str
-    model: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,35 +60,15 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """A judge's word on one answered call: `quality_micro` is 0..1_000_000, `at_us` the call's start."""
+    """A judge's word on one answered call: `quality_micro` is 0..1_000_000, `at_us` the call's start.
+
+    `replaces_micro` is the earlier verdict on the same call, if there was one: the later one takes its place.
+    """
 
     series: Series
     at_us: int
     quality_micro: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
-    """Totals of one series in one bucket. All integers, so that adding is exact in any order."""
-
-    answers: int = 0
-    empty: int = 0
-    failures: int = 0  # outside an open circuit
-    failures_open: int = 0  # of probes: the breaker's business
-    neutral: int = 0
-    judged: int = 0
-    quality_micro: int = 0
-    explored: int = 0
-    explored_cost_nano: int = 0
-    costed: int = 0
-    cost_nano: int = 0
-    tokened: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
-    timed: int = 0
-    latency_us: int = 0
-    buckets: tuple[tuple[int, int], ...] = ()  # base-2 exponential histogram of latency in us: (index, count), sorted
-    scale: int = 4
+    replaces_micro: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +91,43 @@ class Batch:
     watermark_ns: int = 0
     complete: bool = True
     warnings: tuple[str, ...] = ()
+
+
+def newer(row: Row, than: Row) -> bool:
+    """Whether a row replaces another of the same key. Equal `seq` with unequal totals (never written by us) still has one order."""
+    return row.seq > than.seq or (row.seq == than.seq and astuple(row.tally) > astuple(than.tally))
+
+
+def merge(rows: Iterable[Row]) -> dict[tuple[Series, int], Tally]:
+    """Totals of all writers by series and bucket: bit for bit the same in any order, split or duplication."""
+    latest: dict[tuple[Series, int, str], Row] = {}
+    for row in rows:
+        key = (row.series, row.bucket_s, row.writer)
+        if (known := latest.get(key)) is None or newer(row, known):
+            latest[key] = row
+    totals: dict[tuple[Series, int], Tally] = {}
+    for (series, bucket_s, _), row in latest.items():
+        sum_so_far = totals.get((series, bucket_s))
+        totals[series, bucket_s] = row.tally if sum_so_far is None else sum_so_far + row.tally
+    return totals
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPerformance:
+    """What is known of one model at one workflow. Rates 0..1, latency in milliseconds, cost in USD a call."""
+
+    model_id: str
+    tier: ModelTier | str | None
+    success_rate: float
+    avg_latency_ms: float
+    avg_cost: float
+    sample_size: int
+    recent_failures: int = 0
+
+    @property
+    def quality_score(self) -> float:
+        """100 * success_rate - 10 * avg_cost, for people to compare; attune does not rank by it."""
+        return 100 * self.success_rate - 10 * self.avg_cost
 
 
 class TelemetryReader(Protocol):
