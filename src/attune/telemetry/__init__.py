@@ -1,0 +1,1 @@
+"""Tell and listen: OpenTelemetry out, and back as evidence."""
