@@ -5,9 +5,21 @@ Faces only. What a name means and what it costs is `registry.py`'s; where the ca
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from attune.errors import ConfigError
 from attune.models.process import current
 from attune.models.registry import Catalogue, ModelInfo, ModelTier, as_tier
+
+if TYPE_CHECKING:
+    MODEL_REGISTRY: dict[str, dict[ModelTier, ModelInfo]]
+
+
+def __getattr__(name: str) -> Any:
+    """MODEL_REGISTRY is `get_all_models()`, asked at each access: importing a name costs no price data."""
+    if name == "MODEL_REGISTRY":
+        return get_all_models()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def get_model(provider: str, tier: ModelTier | str, *, catalogue: Catalogue | None = None) -> ModelInfo | None:
@@ -18,7 +30,7 @@ def get_model(provider: str, tier: ModelTier | str, *, catalogue: Catalogue | No
     """
     asked = current().catalogue if catalogue is None else catalogue
     wanted = as_tier(tier)
-    tiers = asked.tier_defaults(provider) if isinstance(provider, str) else {}
+    tiers = asked.tier_defaults(str(provider))
     if not tiers:
         raise ConfigError(
             f"Provider {provider!r} is not supported. Use one of: {', '.join(asked.providers())}; or add its models with "

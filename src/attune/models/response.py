@@ -46,12 +46,12 @@ class LLMResponse:
     tokens_output: int = 0
     cost_estimate: float = 0.0
     latency_ms: float = 0
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def success(self) -> bool:
-        """Whether anything came back: False where the content is empty or only white space."""
-        return bool(self.content and self.content.strip())
+        """Whether anything came back: False where the content is empty."""
+        return bool(self.content)
 
     @property
     def input_tokens(self) -> int:
