@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from attune.errors import ConfigError
@@ -31,7 +31,7 @@ class Behaviour:
 
     success: float = 1.0
     failure: Step = fail("overloaded")  # noqa: RUF009 - frozen
-    quality: float | Mapping[str | None, float] = 1.0
+    quality: float | Mapping[str | None, float] = field(default=1.0, hash=False)
     latency_ms: float = 0.0
     spread: float = 0.0
     first_ms: float | None = None
@@ -66,9 +66,9 @@ class Behaviour:
     def to_dict(self) -> dict[str, Any]:
         """What differs from a plain behaviour, ready for JSON. The topic None is written as ""."""
         told = {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            if getattr(self, field.name) != field.default
+            known.name: getattr(self, known.name)
+            for known in fields(self)
+            if getattr(self, known.name) != known.default
         }
         if "failure" in told:
             told["failure"] = self.failure.to_dict()
@@ -79,7 +79,7 @@ class Behaviour:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Behaviour:
         """The inverse of `to_dict`. Raises ConfigError on unknown names."""
-        unknown = sorted(set(data) - {field.name for field in fields(cls)})
+        unknown = sorted(set(data) - {known.name for known in fields(cls)})
         if unknown:
             raise ConfigError(f"A behaviour has no {', '.join(map(repr, unknown))}. Make it with Behaviour.to_dict().")
         told = dict(data)

@@ -150,10 +150,10 @@ def _stream(
             "transfer-encoding": "chunked",
         },
     )
-    frames = _frames(opening, first_s, behaviour.chunk_ms * slowness, events)
-    if step.act in ("cut", "hang"):
+    broken = step.act in ("cut", "hang")
+    frames = _frames(opening, first_s, behaviour.chunk_ms * slowness, events, b"" if broken else LAST_CHUNK)
+    if broken:
         return Playback(frames, "close" if step.act == "cut" else "hang", 200, step.seconds)
-    frames.append((0.0, LAST_CHUNK))
     return Playback(frames, status=200, **(_told(whole, good) if step.act == "answer" else {}))
 
 
@@ -167,7 +167,9 @@ def _position(events: Sequence[wire.Event], after: int | None) -> int:
     return pieces[-1] + 1 if pieces else len(events) - 2
 
 
-def _frames(opening: bytes, first_s: float, chunk_s: float, events: Sequence[wire.Event]) -> list[tuple[float, bytes]]:
+def _frames(
+    opening: bytes, first_s: float, chunk_s: float, events: Sequence[wire.Event], closing: bytes
+) -> list[tuple[float, bytes]]:
     """The frames of a stream; what needs no wait of its own goes along with what stands before it."""
     frames: list[tuple[float, bytes]] = []
     wait_s, held = first_s, [opening]
@@ -176,4 +178,4 @@ def _frames(opening: bytes, first_s: float, chunk_s: float, events: Sequence[wir
             frames.append((wait_s, b"".join(held)))
             wait_s, held = chunk_s, []
         held.append(chunk(event.encode()))
-    return [*frames, (wait_s, b"".join(held))]
+    return [*frames, (wait_s, b"".join([*held, closing]))]

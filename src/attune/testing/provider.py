@@ -63,7 +63,7 @@ class ScriptedProvider:
         self._scenario.outage(model, success, status)
 
     def recover(self, model: str | None = None) -> None:
-        """End the outage of this model; None: all outages."""
+        """End the outage that was declared for this model; None: all outages."""
         self._scenario.recover(model)
 
     def stop_listening(self) -> None:

@@ -86,12 +86,12 @@ class Scenario:
     def set(self, model: str, behaviour: Behaviour) -> None:
         """From now on, this model behaves so."""
         with self._lock:
-            self._part(model, behaviour).behaviour = behaviour
+            self._part(model).behaviour = behaviour
 
     def script(self, model: str | None, *steps: Step) -> None:
-        """Append to what this model's (None: any model's) next requests meet."""
+        """Append to what this model's (None: any model's) next requests meet. Names a model that was not known."""
         with self._lock:
-            queue = self._any if model is None else self._part(model, self._default or Behaviour()).script
+            queue = self._any if model is None else self._part(model).script
             queue.extend(steps)
 
     def outage(self, model: str | None, success: float, failure: str | int | Step) -> None:
@@ -103,7 +103,7 @@ class Scenario:
             self._outages[model] = (success, step)
 
     def recover(self, model: str | None) -> None:
-        """End this model's outage; None: every outage."""
+        """End the outage that was declared for this model; None: every outage."""
         with self._lock:
             if model is None:
                 self._outages.clear()
@@ -114,7 +114,7 @@ class Scenario:
         with self._lock:
             if model not in self._parts and self._default is None:
                 return None
-            part = self._part(model, self._default or Behaviour())
+            part = self._part(model)
             part.arrived += 1
             ordinal, behaviour = part.arrived, part.behaviour
             scripted = part.script.popleft() if part.script else self._any.popleft() if self._any else None
@@ -127,7 +127,7 @@ class Scenario:
         """Keep what arrived and what it is answered with."""
         with self._lock:
             self._received.append(received)
-            totals = self._part(received.model, self._default or Behaviour()).totals
+            totals = self._part(received.model).totals
             facts = {
                 "requests": 1,
                 "answers": received.act == "answer",
@@ -157,5 +157,7 @@ class Scenario:
         with self._lock:
             return tuple(self._parts)
 
-    def _part(self, model: str, behaviour: Behaviour) -> _Part:
-        return self._parts.setdefault(model, _Part(behaviour))
+    def _part(self, model: str) -> _Part:
+        if model not in self._parts:
+            self._parts[model] = _Part(self._default or Behaviour())
+        return self._parts[model]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from attune.errors import ConfigError
@@ -53,9 +53,9 @@ class Step:
     text: str | None = None
     good: bool | None = None
     stop_reason: str = "end_turn"
-    usage: Mapping[str, int] | None = None
+    usage: Mapping[str, int] | None = field(default=None, hash=False)
     tool: str | None = None
-    tool_input: Mapping[str, Any] | None = None
+    tool_input: Mapping[str, Any] | None = field(default=None, hash=False)
     status: int = 200
     error_type: str = ""
     message: str = ""
@@ -78,15 +78,15 @@ class Step:
     def to_dict(self) -> dict[str, Any]:
         """What differs from a plain step, ready for JSON."""
         return {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            if getattr(self, field.name) != field.default
+            known.name: getattr(self, known.name)
+            for known in fields(self)
+            if getattr(self, known.name) != known.default
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Step:
         """The inverse of `to_dict`. Raises ConfigError on unknown names."""
-        unknown = sorted(set(data) - {field.name for field in fields(cls)})
+        unknown = sorted(set(data) - {known.name for known in fields(cls)})
         if unknown:
             raise ConfigError(f"A step has no {', '.join(map(repr, unknown))}. Make it with Step.to_dict().")
         return cls(**data)
