@@ -8,24 +8,31 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from attune.errors import ConfigError
 from attune.models import auth_file, billing
-from attune.models.code_size import MEDIUM, SMALL
-from attune.models.code_size import count_lines_of_code as count_lines_of_code
-from attune.models.code_size import get_module_size_category as get_module_size_category
+from attune.models.auth_fields import CHECKS, AuthMode, SubscriptionTier, as_lines, as_word, shorten
+from attune.models.code_size import MEDIUM, SMALL, count_lines_of_code, get_module_size_category
 from attune.models.registry import ModelInfo
+
+__all__ = [
+    "AUTH_STRATEGY_FILE",
+    "AuthMode",
+    "AuthStrategy",
+    "SubscriptionTier",
+    "count_lines_of_code",
+    "get_auth_strategy",
+    "get_module_size_category",
+]
 
 SCHEMA: Final = 1
 REMEDY: Final = "Run `attune auth setup`."
 
 _log = logging.getLogger(__name__)
-_Word = TypeVar("_Word", bound=StrEnum)
 
 if TYPE_CHECKING:
     AUTH_STRATEGY_FILE: Path
@@ -36,30 +43,6 @@ def __getattr__(name: str) -> Any:
     if name == "AUTH_STRATEGY_FILE":
         return auth_file.locate()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-class _AnyCase(StrEnum):
-    @classmethod
-    def _missing_(cls, value: object) -> Any:
-        return cls.__members__.get(value.upper()) if isinstance(value, str) else None
-
-
-class SubscriptionTier(_AnyCase):
-    """The user's Claude plan; API_ONLY: none, every token is paid."""
-
-    FREE = "free"
-    PRO = "pro"
-    MAX = "max"
-    ENTERPRISE = "enterprise"
-    API_ONLY = "api_only"
-
-
-class AuthMode(_AnyCase):
-    """Billed to the plan's allowance, billed by the token, or whichever suits the module's size."""
-
-    SUBSCRIPTION = "subscription"
-    API = "api"
-    AUTO = "auto"
 
 
 @dataclass(slots=True)
@@ -84,7 +67,7 @@ class AuthStrategy:
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse what no field can hold, and turn words into ours."""
-        check = _CHECKS.get(name)
+        check = CHECKS.get(name)
         object.__setattr__(self, name, check(name, value) if check is not None else value)
 
     def __post_init__(self) -> None:
@@ -97,7 +80,7 @@ class AuthStrategy:
         A `default_mode` other than AUTO wins. PRO and API_ONLY pay by the token, since a small allowance is soon spent;
         the other plans use it for small modules, for medium ones if `prefer_subscription`, and never from medium on.
         """
-        lines = _lines(module_lines)
+        lines = as_lines(module_lines)
         self._check_thresholds()
         if self.default_mode is not AuthMode.AUTO:
             return self.default_mode
@@ -111,7 +94,7 @@ class AuthStrategy:
 
     def estimate_tokens(self, module_lines: int) -> int:
         """About how many tokens a module of so many lines is: lines times `loc_to_tokens_multiplier`, rounded down."""
-        return int(_lines(module_lines) * self.loc_to_tokens_multiplier)
+        return int(as_lines(module_lines) * self.loc_to_tokens_multiplier)
 
     def estimate_cost(
         self, module_lines: int, mode: AuthMode | str | None = None, *, model: ModelInfo | None = None
@@ -123,7 +106,7 @@ class AuthStrategy:
         fits_in_context (None if the window is unknown), tier (the plan) and assumptions, which names all that was
         supposed. Raises ConfigError for a negative number of lines or an unknown mode.
         """
-        asked = AuthMode.AUTO if mode is None else _word(AuthMode)("mode", mode)
+        asked = AuthMode.AUTO if mode is None else as_word(AuthMode)("mode", mode)
         chosen = self.get_recommended_mode(module_lines) if asked is AuthMode.AUTO else asked
         return billing.estimate(
             self.estimate_tokens(module_lines),
@@ -165,7 +148,7 @@ class AuthStrategy:
             raise ConfigError(f"An auth strategy is a JSON object, not {type(given).__name__}. {REMEDY}")
         schema = given.get("schema", SCHEMA)
         if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
-            raise ConfigError(f"schema={_short(schema)}: not a schema of an auth strategy. {REMEDY}")
+            raise ConfigError(f"schema={shorten(schema)}: not a schema of an auth strategy. {REMEDY}")
         made = cls(**{name: given[name] for name in _FIELDS if name in given})
         made.foreign = {str(key): value for key, value in given.items() if key not in _FIELDS}
         return made
@@ -238,60 +221,4 @@ def _refuse_constant(word: str) -> Any:
     raise ValueError(word)
 
 
-def _short(value: Any) -> str:
-    """A value for a message: what stands in a file may be long."""
-    return repr(value)[:60]
-
-
-def _lines(lines: Any) -> int:
-    if not isinstance(lines, int) or isinstance(lines, bool) or lines < 0:
-        raise ConfigError(f"module_lines={_short(lines)}: a number of lines is an integer, 0 or more.")
-    return lines
-
-
-def _word(words: type[_Word]) -> Callable[[str, Any], _Word]:
-    def check(name: str, value: Any) -> _Word:
-        try:
-            return words(value)
-        except ValueError:
-            raise ConfigError(f"{name}={_short(value)}: use one of: {', '.join(words)}.") from None
-
-    return check
-
-
-def _is_count(name: str, value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ConfigError(f"{name}={_short(value)}: a number of lines is an integer, 0 or more.")
-    return value
-
-
-def _is_rate(name: str, value: Any) -> float:
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= 1000:  # noqa: PLR2004 - no line of code is a thousand tokens
-        raise ConfigError(f"{name}={_short(value)}: tokens per line of code, over 0 and at most 1000 (4.0 is usual).")
-    return float(value)
-
-
-def _is_flag(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ConfigError(f"{name}={_short(value)}: use true or false.")
-    return value
-
-
-def _is_object(name: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ConfigError(f"{name}: a dict is needed, not {type(value).__name__}.")
-    return value
-
-
-_CHECKS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
-    "subscription_tier": _word(SubscriptionTier),
-    "default_mode": _word(AuthMode),
-    "small_module_threshold": _is_count,
-    "medium_module_threshold": _is_count,
-    "loc_to_tokens_multiplier": _is_rate,
-    "setup_completed": _is_flag,
-    "prefer_subscription": _is_flag,
-    "cost_optimization": _is_flag,
-    "metadata": _is_object,
-}
 _FIELDS: Final = tuple(each.name for each in fields(AuthStrategy) if each.init)

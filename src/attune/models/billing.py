@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from attune.models.process import current
 from attune.models.registry import NANO, ModelInfo, ModelTier
 from attune.models.response import Usage
 
@@ -17,6 +16,8 @@ ANSWER_SHARE: Final = 0.2  # a supposition, not a measurement: the answer is a f
 
 def assumed_model() -> ModelInfo | None:
     """The model that an estimate is made for where none is named: the one that a Claude plan offers for code."""
+    from attune.models.process import current  # the strategy is read and written without a process
+
     return current().catalogue.default("anthropic", ModelTier.CAPABLE)
 
 
