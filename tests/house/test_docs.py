@@ -8,6 +8,7 @@ Commands in `bash` and `console` fences must exist, with the options they are gi
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import os
 import re
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from house.source import PACKAGE, ROOT, refuse
+from house.source import PACKAGE, ROOT, modules, refuse
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PYTHON, SHELL, OUTPUT = {"python", "py"}, {"bash", "console", "sh", "shell"}, {"text", "output"}
@@ -142,6 +143,8 @@ def unknown(command: str) -> str | None:
         return next((f"make has no target {goal}" for goal in goals if goal not in targets()), None)
     if program == "attune":
         return wrong_words(rest)
+    if program.startswith("python"):
+        return wrong_script(rest)
     return None if program in OTHERS else f"{program} is not a program that a page may call"
 
 
@@ -153,31 +156,32 @@ def targets() -> frozenset[str]:
 
 def wrong_words(words: list[str]) -> str | None:
     """What `attune` does not know: a subcommand, or an option of the one that is named."""
-    path: list[str] = []
-    for word in words:
-        if (
-            word.startswith("-")
-            or not re.fullmatch(r"[a-z][a-z-]*", word)
-            or f"\n{word}\n" not in known_by(tuple(path))
-        ):
-            break
-        path.append(word)
-    text = known_by(tuple(path))
-    if not path and words and not words[0].startswith("-"):
-        return f"attune has no command {words[0]}"
-    options = [word.split("=")[0] for word in words if word.startswith("--")]
-    return next((f"attune {' '.join(path)} has no option {o}" for o in options if f"\n{o}\n" not in text), None)
+    path = tuple(itertools.takewhile(lambda word: not word.startswith("-"), words))
+    options = [word.split("=")[0] for word in words if word.startswith("-")]
+    if (known := known_by(path)) is None:
+        return f"there is no `attune {' '.join(path)}`"
+    return next(
+        (f"`attune {' '.join(path)}` has no option {option}" for option in options if option not in known), None
+    )
 
 
 @functools.cache
-def known_by(path: tuple[str, ...]) -> str:
-    """The words in the help of a command, one a line; a command that does not exist knows none."""
+def known_by(path: tuple[str, ...]) -> frozenset[str] | None:
+    """The options in the help of a command (arguments after it do no harm); None if there is no such command."""
     code = "import sys; from attune.cli.main import main; sys.argv[0] = 'attune'; sys.exit(main())"
     environment = {**os.environ, "COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"}
     asked = [sys.executable, "-c", code, *path, "--help"]
-    done = subprocess.run(asked, env=environment, capture_output=True, text=True, timeout=60)
-    words = re.findall(r"--?[a-z][\w-]*|[a-z][a-z-]*", done.stdout) if done.returncode == 0 else []
-    return "\n".join(["", *words, ""])
+    done = subprocess.run(asked, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return frozenset(re.findall(r"(?<![\w-])--?[a-z][\w-]*", done.stdout)) if done.returncode == 0 else None
+
+
+def wrong_script(words: list[str]) -> str | None:
+    """A script or module of ours that Python is asked to run, and that is not there."""
+    if words[:1] == ["-m"] and words[1:] and words[1].startswith("attune"):
+        known = {module.name for module in modules()}
+        return None if {words[1], f"{words[1]}.__main__"} & known else f"there is no module {words[1]}"
+    scripts = [word for word in words[:1] if word.endswith(".py") and "/" in word]
+    return next((f"there is no file {script}" for script in scripts if not (ROOT / script).exists()), None)
 
 
 def mapped(page: str) -> set[str]:
@@ -256,6 +260,8 @@ def test_a_wrong_command_is_seen():
     assert [unknown(command) is None for _, command in commands(page)] == [False, False, True]
     assert unknown("attune frobnicate --json") is not None
     assert unknown("attune doctor --frobnicate") is not None
+    assert unknown("python -m attune.frobnicate") is not None
+    assert unknown("python tests/frobnicate.py") is not None
 
 
 def test_a_wrong_map_is_seen():
