@@ -29,6 +29,7 @@ IMMUTABLE = {
     "object", "itemgetter", "attrgetter", "methodcaller", "Literal", "Union", "Optional", "version", "min", "max", "sum",
     "date", "round", "len", "cast", "hash", "pack", "timedelta",
 }  # fmt: skip
+REGISTRIES = {"Typer"}  # filled by decorators while the module is read, and by nothing after
 MUTATORS = {
     "append", "extend", "insert", "add", "update", "setdefault", "pop", "popitem", "clear", "remove", "discard",
     "appendleft", "popleft", "extendleft",
@@ -112,7 +113,7 @@ def _why(value: ast.expr, frozen: set[str]) -> str | None:
         return next((why for child in inner if (why := _why(child, frozen))), None)
     if isinstance(value, ast.Call):
         word = dotted(value.func).split(".")[-1]
-        return None if word in IMMUTABLE or word in frozen else f"made by {word or 'a call'}()"
+        return None if word in IMMUTABLE | REGISTRIES | frozen else f"made by {word or 'a call'}()"
     return None
 
 
