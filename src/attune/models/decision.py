@@ -102,7 +102,9 @@ class Decision:
         head = ("", "model", "tier", "samples", "success", "range", "cost USD", "p90 ms", "circuit", "eliminated by")
         lines = [head, *(_line(it, chosen=self._is(it)) for it in self.candidates)]
         widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-        table = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+        table = (
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+        )
         return "\n".join((f"{self.provider}/{self.model}: {self.reason} ({met}{ways}){how}", *table))
 
     def _is(self, candidate: Candidate) -> bool:

@@ -24,7 +24,7 @@ def index_of(value: float, scale: int = SCALE) -> int:
     if scale > 0:
         return ceil(log2(value) * (1 << scale)) - 1
     mantissa, exponent = frexp(value)
-    return ((exponent - 1 if mantissa > 0.5 else exponent - 2)) >> -scale  # noqa: PLR2004 - frexp's lower bound
+    return (exponent - 1 if mantissa > 0.5 else exponent - 2) >> -scale
 
 
 def lower_bound(index: int, scale: int) -> float:

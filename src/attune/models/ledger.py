@@ -86,12 +86,14 @@ class Counts:
         self.latency_us += latency_us
         index = index_of(latency_us, self.scale)
         self.hist[index] = self.hist.get(index, 0) + 1
-        if len(self.hist) > 160:  # noqa: PLR2004 - MAX_BUCKETS, checked without a look-up
+        if len(self.hist) > 160:
             self.hist, self.scale = fitted(self.hist, self.scale)
 
     def tally(self) -> Tally:
         """The totals as they are now."""
-        return Tally(**{name: getattr(self, name) for name in COUNTS}, buckets=tuple(sorted(self.hist.items())), scale=self.scale)
+        return Tally(
+            **{name: getattr(self, name) for name in COUNTS}, buckets=tuple(sorted(self.hist.items())), scale=self.scale
+        )
 
 
 class Sums:
@@ -120,7 +122,7 @@ class Sums:
         quality, money = 2.0 ** (-seconds / QUALITY_HALF_LIFE_S), 2.0 ** (-seconds / MONEY_HALF_LIFE_S)
         self.quality = [value * quality for value in self.quality]
         self.money = [value * money for value in self.money]
-        self.hist = {index: count * money for index, count in self.hist.items() if count * money > 1e-3}  # noqa: PLR2004 - dust
+        self.hist = {index: count * money for index, count in self.hist.items() if count * money > 1e-3}
 
     def cap(self) -> None:
         """Let the oldest count less, so that at most OWN_CAP samples stay."""
@@ -163,7 +165,7 @@ class Line:
         self.newest = 0  # bucket number; those before newest - 1 are folded
         self.cut: tuple[int, float] | None = None  # a change-point: evidence up to that bucket keeps this share
         self.expected, self.grudge = 0.8, 0.0  # drift.py's
-        self.seen = 0
+        self.seen = [0] * 5  # QUALITY, undiscounted
         self.stale = False
 
     def counts(self, at_us: int, seq: int) -> Counts:
@@ -180,7 +182,9 @@ class Line:
         """Count one attempt, in constant time."""
         counts = self.counts(it.at_us, seq)
         counts.observe(it)
-        self.seen += it.outcome in {"success", "failure"}
+        self.seen[0] += it.outcome == "success"
+        self.seen[1] += it.outcome == "success" and it.empty
+        self.seen[2] += it.outcome == "failure" and it.circuit == "closed"
         if it.at_us // (BUCKET_S * 1_000_000) < self.newest - 1:  # begun long ago: its bucket is folded already
             alone = Counts()
             alone.observe(it)
@@ -191,6 +195,7 @@ class Line:
         counts = self.counts(at_us, seq)
         judged, change = (1, quality_micro) if replaces_micro is None else (0, quality_micro - replaces_micro)
         counts.judged += judged
+        self.seen[3] += judged
         counts.quality_micro += change
         if (bucket := at_us // (BUCKET_S * 1_000_000)) < self.newest - 1:
             weight = 2.0 ** (-(self.newest - bucket) * BUCKET_S / QUALITY_HALF_LIFE_S)
@@ -229,7 +234,7 @@ class Line:
         rows[row.writer] = row
         for sign, tally in ((1, row.tally), (-1, known.tally if known else None)):
             if tally is not None:
-                self.seen += sign * (tally.answers + tally.failures)
+                self.seen = [old + sign * getattr(tally, name) for old, name in zip(self.seen, QUALITY, strict=True)]
         if scope == "host" and bucket > self.newest:
             self.roll(bucket)
         self.stale = True
@@ -247,7 +252,9 @@ class Line:
         for number, rows in self.fleet.items():
             age = (self.newest - number) * BUCKET_S
             for row in rows.values():
-                self.fleet_sums.add(Counts(row.tally), 2.0 ** (-age / QUALITY_HALF_LIFE_S), 2.0 ** (-age / MONEY_HALF_LIFE_S))
+                self.fleet_sums.add(
+                    Counts(row.tally), 2.0 ** (-age / QUALITY_HALF_LIFE_S), 2.0 ** (-age / MONEY_HALF_LIFE_S)
+                )
         self._reopen()
 
     def _reopen(self) -> None:
@@ -291,7 +298,8 @@ class Line:
         idle = now_s - (self.newest + 1) * BUCKET_S
         fade = 2.0 ** (-idle / QUALITY_HALF_LIFE_S) if idle > 0 else 1.0
         return Stat(
-            (n * share + far_n * far) * fade, (s * share + far_s * far) * fade, self.seen,
+            (n * share + far_n * far) * fade, (s * share + far_s * far) * fade,
+            round(success(self.seen, judged=judged)[0]),
             money[2], money[3], money[4], money[5], money[6], money[0], money[1], money[7], money[8], self._latencies(opened),
         )  # fmt: skip
 

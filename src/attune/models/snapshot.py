@@ -20,12 +20,12 @@ class Stat(NamedTuple):
     """Effective evidence on one model, in one cell or pooled over all of them.
 
     `n` samples and `s` successes among them (quality: half-life 7 days, at most 400 own samples); costs, tokens and
-    latencies have a half-life of 1 day. `answered` counts calls of any outcome but neutral, undiscounted, within a week.
+    latencies have a half-life of 1 day. `samples` is `n` undiscounted, within a week.
     """
 
     n: float = 0.0
     s: float = 0.0
-    answered: int = 0
+    samples: int = 0
     costed: float = 0.0
     cost_nano: float = 0.0
     tokened: float = 0.0

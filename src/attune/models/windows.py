@@ -52,7 +52,9 @@ class Windows:
             self._seq += 1
             line.observe(observation, self._seq)
             self._dirty[line.series] = line
-            if observation.outcome == "success" or (observation.outcome == "failure" and observation.circuit == "closed"):
+            if observation.outcome == "success" or (
+                observation.outcome == "failure" and observation.circuit == "closed"
+            ):
                 bad = 0.0 if observation.outcome == "success" and not observation.empty else 1.0
                 self._recent.setdefault(line.series[:2], deque(maxlen=RECENT)).append((observation.at_us, bad))
 
@@ -100,7 +102,13 @@ class Windows:
         with self._lock:
             seq = self._seq
             found = [
-                Row(series=series, bucket_s=bucket * BUCKET_S, writer=self.writer, seq=at, tally=line.own[bucket].tally())
+                Row(
+                    series=series,
+                    bucket_s=bucket * BUCKET_S,
+                    writer=self.writer,
+                    seq=at,
+                    tally=line.own[bucket].tally(),
+                )
                 for series, line in self._lines.items()
                 for bucket, at in line.own_seq.items()
                 if at > since_seq
