@@ -6,6 +6,7 @@ a test that needs a clock starts no server.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
         truncate,
     )
 
-_HOMES = {
+_HOMES: Mapping[str, str] = {
     "Behaviour": "behaviour",
     "FakeClock": "clock",
     "ExecutorCall": "executor",

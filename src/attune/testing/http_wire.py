@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-REASONS = {
+REASONS: Mapping[int, str] = {
     200: "OK",
     400: "Bad Request",
     401: "Unauthorized",

@@ -39,7 +39,7 @@ FAILURES: Mapping[str, tuple[int, str]] = {
     "timeout": (504, "timeout_error"),
     "overloaded": (529, "overloaded_error"),
 }
-_BY_STATUS = {status: (status, kind) for status, kind in FAILURES.values()}
+_BY_STATUS: Mapping[int, tuple[int, str]] = {status: (status, kind) for status, kind in FAILURES.values()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

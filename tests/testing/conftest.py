@@ -1,0 +1,36 @@
+"""A scripted provider and the real SDK in front of it, with its own retries off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import anthropic
+import pytest
+
+from attune.testing import ScriptedProvider
+
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+@pytest.fixture
+def provider() -> Iterator[ScriptedProvider]:
+    with ScriptedProvider() as provider:
+        yield provider
+
+
+@pytest.fixture
+def client(provider: ScriptedProvider) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(base_url=provider.url, api_key="scripted", max_retries=0, timeout=5) as client:
+        yield client
+
+
+@pytest.fixture
+def call(client: anthropic.Anthropic) -> Callable[..., Any]:
+    """Ask "small" for an answer; any argument may be given."""
+
+    def create(prompt: str = "hello", **given: Any) -> Any:
+        asked = {"model": "small", "max_tokens": 100, "messages": [{"role": "user", "content": prompt}], **given}
+        return client.messages.create(**asked)
+
+    return create
