@@ -6,7 +6,7 @@ of a prompt or an answer has a way in. Imports no telemetry library.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from attune.models.call import CallRecord, Mode, Transition
@@ -61,7 +61,8 @@ def route_end(record: CallRecord, error_type: str | None) -> dict[str, Any]:
     if record.provider is not None and record.model is not None:
         facts[n.ROUTE_PROVIDER] = n.wire_provider(record.provider)
         facts[n.ROUTE_MODEL] = record.model
-        facts.update(_as_written(record.provider))
+        if record.provider in n.AMBIGUOUS:
+            facts[n.PROVIDER_AS_WRITTEN] = record.provider
     if record.cost or record.cost_complete:
         facts[n.CALL_COST] = float(record.cost)
     if record.quality is not None:
@@ -80,10 +81,12 @@ def attempt_start(series: Series, request: Facts, stream: bool) -> dict[str, Any
         n.WORKFLOW: series.workflow,
         n.STAGE: series.stage,
     }
-    facts.update(_as_written(series.provider))
+    if series.provider in n.AMBIGUOUS:
+        facts[n.PROVIDER_AS_WRITTEN] = series.provider
     if stream:
         facts[n.GEN_AI_STREAM] = True
-    facts.update(_allowed(request, n.REQUEST_FACTS))
+    if request:
+        _allow(facts, request, n.REQUEST_FACTS)
     return facts
 
 
@@ -110,22 +113,19 @@ def attempt_end(seen: Observation, usage: Usage | None, response: Facts, names: 
         facts[n.GEN_AI_CACHE_READ] = usage.cache_read_tokens
     if usage is not None and usage.cache_write_tokens:
         facts[names.cache_write] = usage.cache_write_tokens
-    facts.update(_allowed(response, n.RESPONSE_FACTS))
+    if response:
+        _allow(facts, response, n.RESPONSE_FACTS)
     return facts
 
 
-def _as_written(provider: str) -> dict[str, str]:
-    known = n.our_provider(n.wire_provider(provider)) == provider
-    return {} if known else {n.PROVIDER_AS_WRITTEN: provider}
-
-
-def _allowed(facts: Facts, names: frozenset[str]) -> Iterable[tuple[str, Any]]:
-    """Only facts that are listed, and only numbers, flags and short words among them."""
-    for name, value in facts.items():
-        if name in names:
-            if isinstance(value, (bool, int, float)):
-                yield name, value
-            elif isinstance(value, str):
-                yield name, value[:_TEXT]
-            elif isinstance(value, (list, tuple)):
-                yield name, [str(word)[:_TEXT] for word in value[:8]]
+def _allow(known: dict[str, Any], more: Facts, names: frozenset[str]) -> None:
+    """Take over only facts that are listed, and only numbers, flags and short words among them."""
+    for name, value in more.items():
+        if name not in names:
+            continue
+        if isinstance(value, str):
+            known[name] = value[:_TEXT]
+        elif isinstance(value, (int, float)):
+            known[name] = value
+        elif isinstance(value, (list, tuple)):
+            known[name] = [str(word)[:_TEXT] for word in value[:8]]

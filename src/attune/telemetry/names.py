@@ -168,6 +168,8 @@ PROVIDER_WORDS: Final[Mapping[str, str]] = {
     "x-ai": "x_ai",
 }
 _OUR_WORDS: Final[Mapping[str, str]] = {wire: ours for ours, wire in PROVIDER_WORDS.items()}
+# Words that would be read back as ours: a span also bears these as they were written.
+AMBIGUOUS: Final = frozenset(_OUR_WORDS)
 
 
 def wire_provider(provider: str) -> str:

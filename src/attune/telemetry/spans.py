@@ -110,7 +110,7 @@ class _Held:
     def _finish(self, known: facts.Facts, *, end_us: int, outcome: str, error_type: str | None) -> None:
         span = self.span
         if span.is_recording():
-            span.set_attributes(dict(known))
+            span.set_attributes(known)
             if outcome in {"failure", "rejected"} or (error_type is not None and error_type not in _CALM):
                 span.set_status(StatusCode.ERROR)
         span.end(end_us * 1000)
@@ -254,7 +254,7 @@ def start(
         name,
         context=None if parent is None else trace.set_span_in_context(parent),
         kind=kind,
-        attributes=dict(known),
+        attributes=known,
         start_time=at_us * 1000,
         record_exception=False,
         set_status_on_exception=False,
