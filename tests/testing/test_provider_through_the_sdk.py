@@ -257,7 +257,8 @@ def test_usage_can_be_scripted(call, provider):
     provider.script("small", *[ok("x", usage={"cache_read_input_tokens": 7, "input_tokens": 3})] * 2)
     usage = call().usage
     assert (usage.input_tokens, usage.cache_read_input_tokens) == (3, 7)
-    assert list(call(stream=True))[0].message.usage.cache_read_input_tokens == 7
+    first, *_ = call(stream=True)
+    assert first.message.usage.cache_read_input_tokens == 7
     assert provider.served["small"]["input_tokens"] == 6
 
 

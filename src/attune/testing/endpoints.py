@@ -89,7 +89,7 @@ class Endpoints:
             return simple(200, {"models": self._scenario.served}, "control")
         try:
             direct(self._scenario, json.loads(request.body))
-        except (ValueError, TypeError, KeyError) as error:  # a ConfigError is a ValueError
+        except (ValueError, TypeError, KeyError, AttributeError) as error:  # a ConfigError is a ValueError
             return simple(400, {"error": f"{type(error).__name__}: {error}"}, "control")
         return simple(200, {"ok": True}, "control")
 
