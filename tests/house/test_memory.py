@@ -11,6 +11,8 @@ from house.source import Module, dotted, modules, refuse, written
 # module:name -> why it may be mutable, or why it is not.
 MARKED = {
     "attune.models.process:_slot": "the slot that the default Runtime is registered in",
+    "attune.calls.default:_default": "the default Runtime",
+    "attune.calls.default:_lock": "makes sure that there is one default Runtime",
     "attune.calls.settings:_adapter": "one compiled validator for each setting: a pure function of the setting's name",
     "attune.clients.refusals:_dual_class": "one class for each pair of bases, since `except` and pickle compare identity",
 }

@@ -30,6 +30,7 @@ MARKED = {
     ("attune.models.auth_file", "pathlib"): "as above",
     ("attune.models.auth_file", "tempfile"): "as above: replaced whole or not at all",
     ("attune.models.auth_strategy", "pathlib"): "save() and load() take a path and hand it to auth_file",
+    ("attune.models.running", "sys"): "which task is running, asked only of an event loop that is loaded already",
     ("attune.models.code_size", "pathlib"): "the file that is handed to count_lines_of_code",
 }
 

@@ -27,13 +27,14 @@ HOSTS = re.compile(
 )
 MACHINE = re.compile(r"(?<![\w.~*/-])/(?:work|root)(?:/|\b)|/home/(?!you\b|user\b)\w+|/Users/\w+|[A-Z]:\\\\?Users")
 UNDONE = re.compile(r"\b(?:TO" + "DO|FIX" + r"ME)\b")
+ELSEWHERE = re.compile(r"\bCONT" + r"RACT\b|\bDES" + r"IGN(?:\.md)?\b")  # documents that do not come with the source
 TEXT = {".py", ".pyi", ".md", ".toml", ".txt", ".yml", ".yaml", ".json", ".cfg", ".ini", ".sh", ".jsonl", ".csv", ""}
 
 
 def unfit(text: str) -> Iterator[str]:
-    """Each line that binds the file to a registry, to a machine, or to a later day."""
+    """Each line that binds the file to a registry, to a machine, to a later day, or to what readers do not have."""
     for number, line in enumerate(text.splitlines(), 1):
-        for pattern in (HOSTS, MACHINE, UNDONE):
+        for pattern in (HOSTS, MACHINE, UNDONE, ELSEWHERE):
             if found := pattern.search(line):
                 yield f"{number}: {found.group()}"
 
@@ -67,6 +68,7 @@ def test_names_of_files_live_together():
         "see /" + "root/.cache",
         "cd /home/" + "alice/attune",
         "# TO" + "DO: later",
+        "see CONT" + "RACT",
     ],
 )
 def test_the_rule_sees_what_does_not_belong(line):
