@@ -36,24 +36,31 @@ class CircuitSettings:
 
     def __post_init__(self) -> None:
         """Refuse what could never work."""
-        for name in ("failure_threshold", "half_open_calls"):
-            value: Any = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ConfigError(f"{name}={value!r}: must be a whole number of 1 or more.")
-        for name in ("recovery_timeout_s", "probe_lease_s"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-                raise ConfigError(f"{name}={value!r}: must be a finite number of seconds over 0.")
+        require_count("failure_threshold", self.failure_threshold)
+        require_seconds("recovery_timeout_s", self.recovery_timeout_s)
+        require_count("half_open_calls", self.half_open_calls)
+        require_seconds("probe_lease_s", self.probe_lease_s)
+
+
+def require_count(name: str, value: Any) -> None:
+    """ConfigError unless it is a whole number of 1 or more."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f"{name}={value!r}: must be a whole number of 1 or more.")
+
+
+def require_seconds(name: str, value: Any) -> None:
+    """ConfigError unless it is a finite number of seconds over 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ConfigError(f"{name}={value!r}: must be a finite number of seconds over 0.")
 
 
 class Probe:
-    """A slot that a probe holds: until it reports, or until `expires`. `holder` says who runs it, `by_name` how it was asked."""
+    """A slot that a probe holds: until it reports, or until `expires`. `holder`: a weak reference to who took it by name."""
 
-    __slots__ = ("by_name", "expires", "holder", "live")
+    __slots__ = ("expires", "holder", "live")
 
-    def __init__(self, expires: float, *, by_name: bool = False, holder: Any = None) -> None:
+    def __init__(self, expires: float, holder: Any = None) -> None:
         self.expires = expires
-        self.by_name = by_name
         self.holder = holder
         self.live = True
 

@@ -1,31 +1,31 @@
 """All circuits of one process: leave to attempt is asked for here, and outcomes come back here.
 
-It owns which circuits one attempt concerns: the provider's and the narrow one, at its endpoint, below those of the name.
-Pure: `now` (monotonic seconds) is an argument; the identity of the running thread or task is the one thing it looks up.
-One lock, held for the few circuits of one provider and never over a callback; while all is well it is not taken at all.
-It knows no error and no clock; how a circuit moves is `circuit.py`'s, how it is shown `circuit_status.py`'s.
+It owns what happens at once: one lock, held for the few circuits of one provider and never over a callback, and not taken
+at all while all is well. Pure: `now` (monotonic seconds) is an argument. How a circuit moves is `circuit.py`'s rule, which
+circuits an attempt meets `circuit_group.py`'s, how they are shown `circuit_status.py`'s.
 """
 
 from __future__ import annotations
 
 import itertools
 import threading
-import weakref
 from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
 
 from attune.models.call import CircuitState, Transition
-from attune.models.circuit import RANK, Circuit, CircuitSettings, Move, Probe
-from attune.models.circuit_status import CircuitStatus, Facts, describe, list_endpoints
+from attune.models.circuit import CircuitSettings, Move
+from attune.models.circuit_group import Group, Manual, Refusal, Route, Rules
+from attune.models.circuit_status import CircuitStatus, describe, list_endpoints
 from attune.models.failures import FailureKind, Touches
+from attune.models.held import HeldPermits
 from attune.models.listeners import Listener, Listeners, OnFault
-from attune.models.permit import Claim, Group, Manual, Permit, PermitOutcome, Refusal, Route
-from attune.models.running import running
+from attune.models.permit import Permit, PermitOutcome
+from attune.models.running import Running
 
 __all__ = ["CircuitSettings", "CircuitStatus", "Circuits", "Key", "Permit", "PermitOutcome", "Refusal"]
 
-PANIC_S: Final = 5.0  # where every circuit of a call is open: one forced probe a key in so many seconds
 _AUTOMATIC: Final = ("failures", "failures_across_models", "recovery_timeout", "probe_failed", "probe_succeeded")
+_MOST_KEYS: Final = 4096  # past it, keys that are well and were not used for longest are forgotten
 Key = tuple[str, str | None, str]
 A = TypeVar("A")
 
@@ -36,6 +36,7 @@ class Circuits:
     `wall_offset_s` is what makes epoch seconds of `now`. With `measure_only` everything is admitted, and what would have
     happened is still told, its reason behind "measured: ". `quiet`: nothing is open, half-open, cooling or set by hand, so
     everything is allowed. `version` changes whenever `allows` may answer differently for another reason than time passing.
+    `held` keeps permits between the two calls of the two-call protocol.
     """
 
     def __init__(
@@ -51,6 +52,8 @@ class Circuits:
         self.quiet = True
         self.version = 0
         self._versions = itertools.count(1)
+        self._rules = Rules(settings, measure_only, Running())
+        self.held = HeldPermits(self._rules.running, settings.probe_lease_s)
         self._routes: dict[Key, Route] = {}
         self._groups: dict[str, Group] = {}
         self._listeners = Listeners()
@@ -67,7 +70,7 @@ class Circuits:
             if route.group.calm:
                 route.target.used = now
                 return Permit(self, route, own_era, target_era)
-        return self._locked(lambda moves: self._admit(self._route(provider, scope, endpoint), now, moves))
+        return self._admit(provider, scope, endpoint, now, forced=False)
 
     def force_probe(
         self, provider: str, scope: str | None = None, *, endpoint: str = "", now: float
@@ -77,11 +80,10 @@ class Circuits:
         For a call all of whose circuits are open. Cooldowns, circuits forced open and taken slots refuse as ever; a success
         closes, a failure leaves the end of the open time where it was.
         """
-        route = self._route(provider, scope, endpoint)
-        return self._locked(lambda moves: self._admit(route, now, moves, forced=True))
+        return self._admit(provider, scope, endpoint, now, forced=True)
 
     def due_soonest(self, keys: Iterable[Key], *, now: float) -> Key | None:
-        """The key (provider, scope, endpoint) to force a probe on: shortest wait; cooling ones after open ones."""
+        """The key (provider, scope, endpoint) to force a probe on: the shortest wait; cooling ones after open ones."""
 
         def rank(key: Key) -> tuple[bool, bool, float]:
             refusal = self._refusal(*key, now)
@@ -89,43 +91,21 @@ class Circuits:
 
         return min(keys, key=rank, default=None)
 
-    def _admit(self, route: Route, now: float, moves: list[Move], *, forced: bool = False) -> Permit | Refusal:
-        group = route.group
-        route.target.used = now
-        self._refresh(group, now)
-        above = [] if group.manual == "disabled" else group.concerning(route.scope, route.endpoint)
-        if not self._measuring(group):
-            refusing = [c for c in above if not self._admits(c, route.endpoint, now, forced=forced)]
-            if refusing:
-                return _refuse(refusing, now)
-        state: CircuitState = "closed"
-        claims = []
-        for circuit in above:
-            shown = circuit.shown(now)
-            state = max(state, shown, key=RANK.__getitem__)
-            if shown == "half_open" or (forced and shown == "open"):
-                claim = self._claim(circuit, route.endpoint, now, moves)
-                claims += [claim] if claim is not None else []  # without a slot only where it is but measured
-        return Permit(self, route, route.own.era, route.target.era, tuple(claims), state)
+    def _admit(self, provider: str, scope: str | None, endpoint: str, now: float, *, forced: bool) -> Permit | Refusal:
+        def act(moves: list[Move]) -> Permit | Refusal:
+            route = self._route(provider, scope, endpoint)
+            group = route.group
+            route.target.used = now
+            self._refresh(group, now)
+            if (refusal := group.refusal(scope, endpoint, now, forced=forced)) is not None:
+                return refusal
+            state = group.state(scope, endpoint, now)
+            claims = group.claims(scope, endpoint, now, moves, forced=forced)
+            if claims:
+                self.freed()
+            return Permit(self, route, route.own.era, route.target.era, claims, state)
 
-    def _admits(self, circuit: Circuit, endpoint: str, now: float, *, forced: bool = False) -> bool:
-        if circuit.cooling > now:
-            return False
-        shown = circuit.shown(now)
-        free = shown == "closed" or circuit.free_slot(now, self.settings.half_open_calls)
-        if shown == "open":
-            return forced and free and not circuit.forced and now - circuit.pushed >= PANIC_S
-        return free or _lent(circuit, endpoint) is not None
-
-    def _claim(self, circuit: Circuit, endpoint: str, now: float, moves: list[Move]) -> Claim | None:
-        if circuit.free_slot(now, self.settings.half_open_calls):
-            holder = None if endpoint else weakref.ref(running())
-            probe = Probe(now + self.settings.probe_lease_s, by_name=not endpoint, holder=holder)
-            circuit.claim(probe, now, moves)
-            self.freed()
-            return Claim(circuit, probe, circuit.era, lent=False)
-        lent = _lent(circuit, endpoint)
-        return None if lent is None else Claim(circuit, lent, circuit.era, lent=True)
+        return self._locked(act)
 
     # -- pure questions ----------------------------------------------------------------------------------------------
 
@@ -136,10 +116,7 @@ class Circuits:
     def state(self, provider: str, scope: str | None = None, *, endpoint: str = "", now: float) -> CircuitState:
         """The worst state among the circuits that such an attempt meets. Time alone turns open into half-open."""
         group = self._groups.get(provider)
-        if group is None or group.manual in ("disabled", "metrics_only"):
-            return "closed"
-        states = (circuit.shown(now) for circuit in group.concerning(scope, endpoint))
-        return max(states, key=RANK.__getitem__, default="closed")
+        return "closed" if group is None else group.state(scope, endpoint, now)
 
     def retry_after_s(self, provider: str, scope: str | None = None, *, endpoint: str = "", now: float) -> float:
         """Seconds until such an attempt may start; 0.0 if it may now, or if nobody knows."""
@@ -148,32 +125,16 @@ class Circuits:
 
     def _refusal(self, provider: str, scope: str | None, endpoint: str, now: float) -> Refusal | None:
         group = self._groups.get(provider)
-        if group is None or group.calm or group.manual == "disabled" or self._measuring(group):
-            return None
-        above = group.concerning(scope, endpoint)
-        refusing = [circuit for circuit in above if not self._admits(circuit, endpoint, now)]
-        return _refuse(refusing, now) if refusing else None
+        return None if group is None or group.calm else group.refusal(scope, endpoint, now)
 
     def status(self, *, now: float, provider: str | None = None) -> dict[str, CircuitStatus]:
         """All keys that were seen, as `get_status()` tells them; of one provider only, where one is named."""
         with self._lock:
             groups = [group for name, group in self._groups.items() if provider in (None, name)]
-            facts = [self._facts(group, circuit, now) for group in groups for circuit in group.circuits.values()]
+            facts = [fact for group in groups for fact in group.facts(now)]
         told = describe(facts, now=now, wall_offset_s=self.wall_offset_s)
         list_endpoints(facts, told)
         return told
-
-    def _facts(self, group: Group, circuit: Circuit, now: float) -> Facts:
-        forced, free = group.manual == "forced_open", group.manual in ("disabled", "metrics_only")
-        state: CircuitState = "open" if forced else "closed" if free else circuit.shown(now)
-        cooling = circuit.cooling if circuit.cooling > now else None
-        shut = not free and not self.measure_only
-        return Facts(
-            provider=circuit.provider, scope=circuit.scope, endpoint=circuit.endpoint, used=circuit.used, state=state,
-            is_open=shut and (state == "open" or cooling is not None), failures=circuit.failures, failed=circuit.failed,
-            kind=circuit.kind, opened=None if free else circuit.opened, cooling=cooling,
-            wait_s=circuit.wait_s(now) if shut and not forced else 0.0,
-        )  # fmt: skip
 
     # -- outcomes ----------------------------------------------------------------------------------------------------
 
@@ -186,49 +147,39 @@ class Circuits:
         def act(moves: list[Move]) -> None:
             route = self._route(provider, scope, endpoint)
             route.target.used = now
-            for circuit in _home(route) if outcome != "neutral" else ():
-                self._count(route, circuit, outcome, now, moves, kind=kind, touches=touches, probing=False)
+            for circuit in dict.fromkeys((route.target, route.own)) if outcome != "neutral" else ():
+                route.group.count(
+                    circuit, scope, success=outcome == "success", probing=False, kind=kind, touches=touches, now=now,
+                    moves=moves,
+                )  # fmt: skip
 
         self._locked(act)
 
     def settle(
         self, permit: Permit, outcome: PermitOutcome, now: float, kind: FailureKind | None, touches: Touches
     ) -> None:
-        """Count a permit's success or failure; for Permit, which says what is settled without."""
+        """Count a permit's success or failure; for Permit, which settles the rest without a lock."""
 
         def act(moves: list[Move]) -> None:
             if permit.done:
                 return
-            permit.done = True
-            route, voided = permit.route, -1
-            begun = {route.own: (permit.own_era, False), route.target: (permit.target_era, False)}
+            permit.done, route, void = True, permit.route, -1
+            begun = {route.target: (permit.target_era, False)}
+            begun.setdefault(route.own, (permit.own_era, False))
             for claim in permit.claims:
                 in_time = claim.probe.live and claim.probe.expires > now  # else its slot may be another's by now
                 claim.circuit.release(claim.probe)
-                begun[claim.circuit] = (claim.era if in_time else voided, True)
+                begun[claim.circuit] = (claim.era if in_time else void, True)
             if permit.claims:
                 self.freed()
             for circuit, (era, probing) in begun.items():
                 if circuit.era == era:
-                    self._count(route, circuit, outcome, now, moves, kind=kind, touches=touches, probing=probing)
+                    route.group.count(
+                        circuit, route.scope, success=outcome == "success", probing=probing, kind=kind, touches=touches,
+                        now=now, moves=moves,
+                    )  # fmt: skip
 
         self._locked(act)
-
-    def _count(
-        self, route: Route, circuit: Circuit, outcome: PermitOutcome, now: float, moves: list[Move], *,
-        kind: FailureKind | None, touches: Touches, probing: bool,
-    ) -> None:  # fmt: skip
-        if route.group.manual in ("forced_open", "disabled"):
-            return
-        concerns_provider = touches == "provider" or route.scope is None
-        if outcome == "success":
-            circuit.succeed(now, moves, probing=probing)
-        elif circuit.scope is None:
-            circuit.fail(
-                now, moves, self.settings, kind=kind, probing=probing, own=concerns_provider, model=route.scope
-            )
-        elif not concerns_provider:
-            circuit.fail(now, moves, self.settings, kind=kind, probing=probing)
 
     def cool_down(
         self, provider: str, scope: str | None = None, *, endpoint: str = "", until: float, now: float, reason: str = ""
@@ -241,8 +192,7 @@ class Circuits:
             circuit.used = now
             if until > max(now, circuit.cooling):
                 circuit.cooling, circuit.cooling_reason = until, reason
-                self._refresh(route.group, now)
-                self.freed()
+                self._changed(route.group, now)
 
         self._locked(act)
 
@@ -256,25 +206,20 @@ class Circuits:
 
         def act(moves: list[Move]) -> None:
             for group in tuple(self._groups.values()):
-                if provider in (None, group.provider):
-                    if scope is None:
-                        group.manual = None
-                    self._renew(group, "reset", now, moves, scope=scope, forget=provider is None)
+                if provider not in (None, group.provider):
+                    continue
+                group.manual = group.manual if scope is not None else None
+                group.renew("reset", now, moves, scope=scope)
+                if provider is None:
+                    for circuit in group.circuits.values():
+                        circuit.used = None
+                self._changed(group, now)
 
         self._locked(act)
 
     def force_open(self, provider: str, *, now: float) -> None:
         """Nothing of this provider is admitted until `auto` or `reset`."""
-
-        def act(moves: list[Move]) -> None:
-            route = self._route(provider, None, "")
-            route.own.used = now
-            route.own.force_open(now, moves)
-            route.group.manual = "forced_open"
-            self._refresh(route.group, now)
-            self.freed()
-
-        self._locked(act)
+        self._set_by_hand(provider, "forced_open", now)
 
     def disable(self, provider: str, *, now: float) -> None:
         """Admit everything and count nothing, until `auto` or `reset`."""
@@ -293,20 +238,13 @@ class Circuits:
             route = self._route(provider, None, "")
             route.own.used = now
             route.group.manual = manual
-            self._renew(route.group, manual or "auto", now, moves, keep_cooling=True)
+            if manual == "forced_open":
+                route.own.force_open(now, moves)
+            else:
+                route.group.renew(manual or "auto", now, moves, keep_cooling=True)
+            self._changed(route.group, now)
 
         self._locked(act)
-
-    def _renew(
-        self, group: Group, reason: str, now: float, moves: list[Move], *, scope: str | None = None,
-        keep_cooling: bool = False, forget: bool = False,
-    ) -> None:  # fmt: skip
-        for circuit in group.circuits.values():
-            if scope in (None, circuit.scope):
-                circuit.renew(reason, now, moves, keep_cooling=keep_cooling)
-                circuit.used = None if forget else circuit.used
-        self._refresh(group, now)
-        self.freed()
 
     # -- telling, and keeping ----------------------------------------------------------------------------------------
 
@@ -315,22 +253,32 @@ class Circuits:
         self._listeners.add(listener, on_fault)
 
     def freed(self) -> None:
-        """What `allows` answers may have changed. Lock-free: numbers are never given out twice."""
+        """What `allows` answers may have changed. Lock-free: no number is given out twice."""
         self.version = next(self._versions)
-
-    def _measuring(self, group: Group) -> bool:
-        return self.measure_only or group.manual == "metrics_only"
 
     def _route(self, provider: str, scope: str | None, endpoint: str) -> Route:
         route = self._routes.get((provider, scope, endpoint))
         if route is None:
-            with self._lock:
-                group = self._groups.setdefault(provider, Group(provider))
-                route = self._routes.setdefault((provider, scope, endpoint), Route(group, scope, endpoint))
+            if len(self._routes) >= _MOST_KEYS:
+                self._forget()
+            if (group := self._groups.get(provider)) is None:
+                group = self._groups[provider] = Group(provider, self._rules)
+            route = self._routes[provider, scope, endpoint] = Route(group, scope, endpoint)
         return route
 
+    def _forget(self) -> None:
+        well = [key for key, route in self._routes.items() if route.group.calm and key[1] and not route.target.failures]
+        well.sort(key=lambda key: self._routes[key].target.used or 0.0)
+        for key in well[: len(well) // 2 + 1]:
+            route = self._routes.pop(key)
+            route.group.circuits.pop((route.scope, route.endpoint), None)
+
+    def _changed(self, group: Group, now: float) -> None:
+        self._refresh(group, now)
+        self.freed()
+
     def _refresh(self, group: Group, now: float) -> None:
-        calm = group.manual is None and all(c.state == "closed" and c.cooling <= now for c in group.circuits.values())
+        calm = group.is_calm(now)
         if calm != group.calm:
             group.calm = calm
             self.quiet = all(other.calm for other in self._groups.values())
@@ -340,39 +288,15 @@ class Circuits:
         with self._lock:
             answer = act(moves)
             for move in moves:
-                self._refresh(self._groups[move.circuit.provider], move.now)
-                self.freed()
-        if moves:
-            self._listeners.tell([self._transition(move) for move in moves])
+                self._changed(self._groups[move.circuit.provider], move.now)
+            told = [self._transition(move) for move in moves]
+        if told:
+            self._listeners.tell(told)
         return answer
 
     def _transition(self, move: Move) -> Transition:
-        measured = move.reason in _AUTOMATIC and self._measuring(self._groups[move.circuit.provider])
+        measured = move.reason in _AUTOMATIC and self._groups[move.circuit.provider].measuring
         return Transition(
             name=move.circuit.name, from_state=move.from_state, to_state=move.to_state,
             reason=f"measured: {move.reason}" if measured else move.reason, at=move.now + self.wall_offset_s,
         )  # fmt: skip
-
-
-def _home(route: Route) -> tuple[Circuit, ...]:
-    """The circuits on which a key's outcomes count, each once."""
-    return (route.own,) if route.target is route.own else (route.target, route.own)
-
-
-def _lent(circuit: Circuit, endpoint: str) -> Probe | None:
-    """The slot of a permit by name that the thread or task running here holds around this call to an endpoint.
-
-    Without it, `guard` or `is_available` around a guarded client would be refused by its own probe, for ever.
-    """
-    by_name = [probe for probe in circuit.probes if probe.live and probe.by_name] if endpoint else []
-    here = running() if by_name else None
-    return next((probe for probe in by_name if probe.holder is not None and probe.holder() is here), None)
-
-
-def _refuse(refusing: list[Circuit], now: float) -> Refusal:
-    worst = max(refusing, key=lambda circuit: (circuit.forced, circuit.wait_s(now)))
-    return Refusal(
-        name=worst.name, state=worst.shown(now), retry_after_s=0.0 if worst.forced else worst.wait_s(now),
-        cooling=all(circuit.cooling > now and circuit.shown(now) != "open" for circuit in refusing),
-        forced=worst.forced, reason=worst.cooling_reason if worst.cooling > now else "",
-    )  # fmt: skip

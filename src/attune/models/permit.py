@@ -1,4 +1,4 @@
-"""Leave to attempt, or why not: Permit and Refusal, and the circuits that one of them is about.
+"""Leave to attempt: what it covers, and how it is handed back.
 
 A permit counts once: the first outcome wins, later ones do nothing. It remembers the eras in which it was given, so that a
 late result of an earlier era changes nothing. Handing back a permit that counts for nothing takes no lock, so that a
@@ -7,81 +7,15 @@ finalizer may do it at any moment. What an outcome does to a circuit is not deci
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Final, Literal, Protocol
 
 from attune.errors import ConfigError
 from attune.models.call import CircuitState
-from attune.models.circuit import Circuit, Probe
+from attune.models.circuit_group import Claim, Route
 from attune.models.failures import FailureKind, Touches
 
 PermitOutcome = Literal["success", "failure", "neutral"]
-Manual = Literal["forced_open", "disabled", "metrics_only"]
 OUTCOMES: Final = ("success", "failure", "neutral")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """Why no attempt may start: the circuit that stands in the way longest.
-
-    `retry_after_s` is 0.0 where nobody knows: forced open, or half-open with its probes under way. `cooling`: nothing but
-    cooldowns stands in the way, so waiting helps. `forced`: only a person can end it. `reason`: the cooldown's, if any.
-    """
-
-    name: str
-    state: CircuitState
-    retry_after_s: float
-    cooling: bool
-    forced: bool = False
-    reason: str = ""
-
-
-class Group:
-    """All circuits of one provider's name. `calm`: nothing is open, half-open, cooling or set by hand."""
-
-    __slots__ = ("calm", "circuits", "manual", "provider")
-
-    def __init__(self, provider: str) -> None:
-        self.provider = provider
-        self.calm = True
-        self.manual: Manual | None = None
-        self.circuits: dict[tuple[str | None, str], Circuit] = {}
-
-    def circuit(self, scope: str | None, endpoint: str) -> Circuit:
-        """The circuit of a key at an endpoint, new if need be."""
-        found = self.circuits.get((scope, endpoint))
-        if found is None:
-            found = self.circuits[scope, endpoint] = Circuit(self.provider, scope, endpoint)
-        return found
-
-    def concerning(self, scope: str | None, endpoint: str) -> list[Circuit]:
-        """The circuits that one attempt meets, the widest first: at an endpoint its own below the name's, by name all."""
-        if not endpoint:
-            return [circuit for (key, _), circuit in tuple(self.circuits.items()) if key is None or key == scope]
-        keys = dict.fromkeys(((None, ""), (None, endpoint), (scope, ""), (scope, endpoint)))
-        return [circuit for key in keys if (circuit := self.circuits.get(key)) is not None]
-
-
-class Route:
-    """What one key's outcomes count on: the provider's circuit at this endpoint, and the narrow one (`target`), if any."""
-
-    __slots__ = ("endpoint", "group", "own", "scope", "target")
-
-    def __init__(self, group: Group, scope: str | None, endpoint: str) -> None:
-        self.group = group
-        self.scope = scope
-        self.endpoint = endpoint
-        self.own = group.circuit(None, endpoint)
-        self.target = group.circuit(scope, endpoint)
-
-
-class Claim(NamedTuple):
-    """A probe's slot in one circuit. `lent`: it is the slot of a permit by name, held around this call."""
-
-    circuit: Circuit
-    probe: Probe
-    era: int
-    lent: bool
 
 
 class Book(Protocol):

@@ -11,7 +11,7 @@ import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from attune.errors import ConfigError
 
@@ -41,8 +41,9 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         """Refuse what could never work."""
-        if isinstance(self.max_attempts, bool) or not isinstance(self.max_attempts, int) or self.max_attempts < 1:
-            raise ConfigError(f"max_attempts={self.max_attempts!r}: must be a whole number of 1 or more.")
+        attempts: Any = self.max_attempts
+        if isinstance(attempts, bool) or not isinstance(attempts, int) or attempts < 1:
+            raise ConfigError(f"max_attempts={attempts!r}: must be a whole number of 1 or more.")
         for name, most in (("budget", 1.0), ("jitter", 1.0)):
             if not 0 <= self._number(name) <= most:
                 raise ConfigError(f"{name}={getattr(self, name)!r}: must be between 0 and {most:g}.")
@@ -53,10 +54,10 @@ class RetryPolicy:
             raise ConfigError(f"window_s={self.window_s!r}: must be a finite number of seconds over 0.")
 
     def _number(self, name: str) -> float:
-        value = getattr(self, name)
+        value: Any = getattr(self, name)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ConfigError(f"{name}={value!r}: must be a number.")
-        return value
+        return float(value)
 
     def wait_s(self, retries_so_far: int, retry_after_s: float | None, dice: Callable[[], float]) -> float:
         """Seconds to wait before the next attempt at the same target. `dice` gives numbers in [0, 1).
@@ -93,7 +94,7 @@ class RetryBudget:
             self._pass_time(now)
             self._earned += self._policy.budget
 
-    def spend(self, *, now: float) -> bool:
+    def take(self, *, now: float) -> bool:
         """Take what one repeated attempt costs. False, and nothing taken, where it is not there."""
         with self._lock:
             self._pass_time(now)

@@ -9,20 +9,37 @@ from __future__ import annotations
 
 import sys
 import threading
+from typing import Any, Final
+
+_LIBRARIES: Final = (("asyncio", "asyncio"), ("trio", "trio.lowlevel"))
 
 
-def running() -> object:
-    """The current task, else the current thread: weakly referenceable, and one object for as long as it runs."""
-    for module, path in (("asyncio", ()), ("trio", ("lowlevel",))):
-        found: object = sys.modules.get(module)
-        for name in (*path, "current_task"):
-            found = getattr(found, name, None)
-        if not callable(found):
-            continue
+class _Thread:
+    """Stands for one thread, and is gone with it: unlike a thread's number, it never comes back for another."""
+
+    __slots__ = ("__weakref__",)
+
+
+class Running:
+    """Tells threads and tasks apart, by objects that live as long as they do and can be referred to weakly."""
+
+    def __init__(self) -> None:
+        self._threads = threading.local()
+
+    def here(self) -> object:
+        """The current task, else what stands for the current thread."""
+        for library, home in _LIBRARIES:
+            current: Any = getattr(sys.modules.get(home), "current_task", None) if library in sys.modules else None
+            if current is None:
+                continue
+            try:
+                task = current()
+            except RuntimeError:  # no loop of this library runs on this thread
+                continue
+            if task is not None:
+                return task  # type: ignore[no-any-return]
         try:
-            task = found()
-        except RuntimeError:  # no loop runs on this thread
-            continue
-        if task is not None:
-            return task  # type: ignore[no-any-return]
-    return threading.current_thread()
+            return self._threads.token  # type: ignore[no-any-return]
+        except AttributeError:
+            token = self._threads.token = _Thread()
+            return token
