@@ -119,9 +119,10 @@ def prices_on(prices: Any, day: date) -> Any:
 
 
 def read_price(prices: Any) -> Price | None:
-    """One of the data's prices as integers, its steps included; None where input or output has no price per token."""
+    """One of the data's prices as integers, its steps included; None where tokens alone do not make the bill."""
     given = {name: getattr(prices, name, None) for name in _RATES}
-    if given["input_mtok"] is None or given["output_mtok"] is None:
+    by_call = getattr(prices, "requests_kcount", None)  # a fee for each request, as for Perplexity's Sonar
+    if given["input_mtok"] is None or given["output_mtok"] is None or by_call:
         return None
     starts = sorted({tier.start for rate in given.values() for tier in getattr(rate, "tiers", ())})
     return _price(given, 0, tuple((start, _price(given, start + 1)) for start in starts))
