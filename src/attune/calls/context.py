@@ -145,6 +145,11 @@ class Capture:
         self._entered.__exit__(kind, error, trace)
 
 
+def capture() -> Capture:
+    """`with attune.capture() as calls`: the CallRecords of the calls that start inside, child tasks' included."""
+    return Capture()
+
+
 def captures() -> tuple[Calls, ...]:
     """Who captures the calls that start here."""
     return _captures.get()

@@ -166,7 +166,7 @@ class Site:
             return self._filled(ground, Target(model, provider=self.provider, written=model))
         return self._filled(ground, Target(bare, provider=provider, written=model))
 
-    def _target(self, ground: Ground, candidate: str | Target) -> Target:
+    def _target(self, ground: Ground, candidate: Any) -> Target:
         if isinstance(candidate, Target):
             return self._filled(ground, candidate)
         if not isinstance(candidate, str) or not candidate.strip() or candidate == AUTO:
@@ -182,10 +182,11 @@ class Site:
     def _filled(self, ground: Ground, target: Target) -> Target:
         """Complete a target from the catalogue and its client; what the user said stays."""
         info = ground.catalogue.find(target.model, target.provider) or ground.catalogue.find(target.model)
-        client = target.client if target.client is not None else self.client
+        client = (
+            target.client if target.client is not None else self.client
+        )  # None on a target: the client that is asked
         return replace(
             target,
-            client=client,
             endpoint=target.endpoint or (self.dialect.endpoint(client) if client is not None else ""),
             tier=target.tier or (info.tier if info else None),
             price=target.price or (info.price if info else None),
@@ -195,9 +196,7 @@ class Site:
     def _twins(self, target: Target) -> list[Target]:
         """The same id at the alternate clients."""
         clients = [alternate for alternate in self.alternates if not isinstance(alternate, Target)]
-        return [
-            replace(target, client=client, endpoint=self.dialect.endpoint(client)) for client in clients
-        ]
+        return [replace(target, client=client, endpoint=self.dialect.endpoint(client)) for client in clients]
 
     def _elsewhere(self, ground: Ground) -> list[Target]:
         """The alternates that are Targets of their own."""
@@ -210,5 +209,7 @@ def _sequence(name: str, value: Any) -> tuple[Any, ...] | None:
     if isinstance(value, (str, Target)) or not isinstance(value, Sequence):
         raise ConfigError(f"{name}={value!r}: {name} must be a list of model ids or Targets.")
     if not value:
-        raise ConfigError(f"{name}=[]: an empty list leaves nothing to choose from. Leave it out for the tier defaults.")
+        raise ConfigError(
+            f"{name}=[]: an empty list leaves nothing to choose from. Leave it out for the tier defaults."
+        )
     return tuple(value)

@@ -157,8 +157,9 @@ def usage_of(usage: Any) -> Usage | None:
 
     def get(name: str) -> int | None:
         value = usage.get(name) if isinstance(usage, Mapping) else getattr(usage, name, None)
-        whole = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-        return max(0, int(value)) if whole else None
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            return None
+        return max(0, int(value))
 
     given, out = get("input_tokens"), get("output_tokens")
     if given is None and out is None:  # OpenAI's words

@@ -15,15 +15,15 @@ from attune.errors import CallError
 
 def dual(error: CallError, sdk: str, nearest: str, *, url: str = "") -> CallError:
     """`error` again, as an instance of its own class and of `sdk.nearest`; as it was if the SDK lacks that class."""
-    made = rebuild(type(error), sdk, nearest, error.args, dict(error.__dict__), url)
-    return made if isinstance(made, CallError) else error
+    ours: Any = type(error)
+    return rebuild(ours, sdk, nearest, error.args, dict(error.__dict__), url)
 
 
 def rebuild(
-    ours: type[CallError], sdk: str, nearest: str, args: tuple[Any, ...], facts: dict[str, Any], url: str
+    ours: Any, sdk: str, nearest: str, args: tuple[Any, ...], facts: dict[str, Any], url: str
 ) -> CallError:
     """Make a dual instance from plain parts; also what its pickle calls."""
-    cls = _dual_class(ours, sdk, nearest)
+    cls: Any = _dual_class(ours, sdk, nearest)
     made = cls.__new__(cls, *args)
     made.args = args
     made.__dict__.update(facts)
@@ -32,11 +32,12 @@ def rebuild(
     made.__dict__["_attune_dual"] = (sdk, nearest, url)
     if (request := _request(sdk, url)) is not None:
         made.__dict__["request"] = request
-    return made
+    refusal: CallError = made
+    return refusal
 
 
 @functools.cache
-def _dual_class(ours: type[CallError], sdk: str, nearest: str) -> type[CallError]:
+def _dual_class(ours: Any, sdk: str, nearest: str) -> Any:
     try:
         theirs = getattr(importlib.import_module(sdk), nearest)
     except (ImportError, AttributeError):

@@ -144,7 +144,7 @@ class StainlessRequest:
 
     def _request(self, client: Any, options: Any) -> Any:
         at = self.asked.client if client is None else client
-        base = self.base if at is self.asked.client else type(at)
+        base: Any = self.base if at is self.asked.client else type(at)
         base = getattr(base, "__attune_inner__", base)
         return base.request(at, self.cast_to, options, **self.kwargs)
 

@@ -25,8 +25,8 @@ def watched(events: Any, watch: Watch, held: Sequence[Any] = ()) -> Iterator[Any
     except BaseException as error:
         watch.broken(error)
         raise
-    if (error := watch.finished()) is not None:
-        raise error
+    if (cut := watch.finished()) is not None:
+        raise cut
 
 
 async def awatched(events: Any, watch: Watch, held: Sequence[Any] = ()) -> AsyncIterator[Any]:
@@ -44,5 +44,5 @@ async def awatched(events: Any, watch: Watch, held: Sequence[Any] = ()) -> Async
     except BaseException as error:
         watch.broken(error)
         raise
-    if (error := watch.finished()) is not None:
-        raise error
+    if (cut := watch.finished()) is not None:
+        raise cut

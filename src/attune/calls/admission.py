@@ -1,0 +1,210 @@
+"""Where the next attempt goes: the untried target of most merit whose circuit admits it, else a wait, else the end.
+
+It knows the failure table's words and the circuits; what is done with its answer is the plan's. A target that failed is
+not tried again while an untried one is left. Each fallback is allowed once; further attempts are bounded by
+`max_attempts` a target and, where there are two targets, by the retry budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from attune.calls.attempt import Try
+from attune.calls.underway import Call
+from attune.errors import CallError, CircuitOpenError, DeadlineExceeded
+from attune.models.call import AttemptKind, Target
+from attune.models.circuits import Permit, Refusal
+from attune.models.failures import Failure
+from attune.models.retry import RetryPolicy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How far one call may go."""
+
+    policy: RetryPolicy
+    fallback: bool = True
+
+
+class Admission:
+    """Born with the call, used by its plan alone."""
+
+    def __init__(self, call: Call, order: list[Target], limits: Limits) -> None:
+        self._call = call
+        self._order = order
+        self._limits = limits
+        self._tried: dict[int, int] = {}  # place in the order -> attempts made there
+        self._failures: dict[int, Failure] = {}
+        self._last: tuple[int, Failure, BaseException] | None = None
+        self._next: tuple[int, Permit | None, AttemptKind] | None = None
+        self._due: int | None = None  # a retry that has waited its time
+        self._rested = False
+        if len(order) > 1:
+            call.runtime.retry_budget.call(now=call.now_s())
+
+    def seek(self) -> float:
+        """Find the next target and its permit: 0.0 when `open` may be called, else the seconds to wait before asking again.
+
+        Raises what the provider raised last where nothing more may be tried, or a refusal where nothing was.
+        """
+        self._check_deadline()
+        if self._due is not None:
+            place, self._due = self._due, None
+            return self._admit([place], "retry") or self._give_up([])
+        refusals: list[tuple[int, Refusal]] = []
+        for place in self._untried():
+            permit = self._acquire(place)
+            if isinstance(permit, Refusal):
+                refusals.append((place, permit))
+                continue
+            self._next = (place, permit, "fallback" if self._tried else "initial")
+            return 0.0
+        if self._last is None:
+            return self._rest(refusals)
+        return self._again() or self._give_up(refusals)
+
+    def open(self) -> Try:
+        """Begin the attempt that `seek` found."""
+        if self._next is None:
+            raise RuntimeError("attune: an attempt was opened before one was found")
+        place, permit, kind = self._next
+        self._next = None
+        self._tried[place] = self._tried.get(place, 0) + 1
+        return self._call.begin(self._order[place], permit, kind)
+
+    def learn(self, attempt: Try, failure: Failure, error: BaseException) -> None:
+        """What the last attempt ended with."""
+        place = next(i for i, target in enumerate(self._order) if target is attempt.target)
+        self._failures[place] = failure
+        self._last = (place, failure, error)
+
+    # -- pieces
+
+    def _untried(self) -> Iterator[int]:
+        fresh = [place for place in range(len(self._order)) if place not in self._tried]
+        if self._last is None:
+            return iter(fresh)
+        failed, failure, _ = self._last
+        if not self._limits.fallback or self._call.mode != "enforce":
+            return iter(())
+        match failure.rule.fall_back:
+            case "any":
+                return iter(fresh)
+            case "other_account":
+                return (place for place in fresh if self._account(place) != self._account(failed))
+            case "default":
+                return (place for place in fresh if self._is_default(place))
+            case "no":
+                return iter(())
+
+    def _account(self, place: int) -> tuple[Any, ...]:
+        target = self._order[place]
+        return (target.provider, target.endpoint, target.account, id(target.client))
+
+    def _is_default(self, place: int) -> bool:
+        """Only routing may have caused a 4xx of a model that the caller did not name: the default would have been asked."""
+        question, target = self._call.question, self._order[place]
+        default = question.targets[question.default]
+        return not self._call.pinned and (target.provider, target.model) == (default.provider, default.model)
+
+    def _acquire(self, place: int) -> Permit | Refusal | None:
+        target, call = self._order[place], self._call
+        acquire = call.runtime.circuits.acquire
+        now = call.now_s()
+        # None is a breaker that failed: law 5 lets the attempt through
+        return call.safely("breaker", acquire, target.provider, target.model, endpoint=target.endpoint, now=now)  # type: ignore[no-any-return]
+
+    def _admit(self, places: list[int], kind: AttemptKind) -> float | None:
+        for place in places:
+            permit = self._acquire(place)
+            if not isinstance(permit, Refusal):
+                self._next = (place, permit, kind)
+                return 0.0
+        return None
+
+    def _rest(self, refusals: list[tuple[int, Refusal]]) -> float:
+        """Nothing was tried and every circuit refuses: wait out a short cooldown, probe the one due soonest, or refuse."""
+        place, refusal = min(refusals, key=lambda each: each[1].retry_after_s)
+        call = self._call
+        now = call.now_s()
+        if len(self._order) > 1:
+            target = self._order[place]
+            probe = call.runtime.circuits.force_probe
+            permit = call.safely("breaker", probe, target.provider, target.model, endpoint=target.endpoint, now=now)
+            if permit is None or not isinstance(permit, Refusal):
+                self._next = (place, permit, "probe")
+                return 0.0
+        elif refusal.cooling and not self._rested and self._may_wait(refusal.retry_after_s):
+            self._rested = True
+            return max(refusal.retry_after_s, 1e-3)
+        raise self._refusal(refusal)
+
+    def _refusal(self, refusal: Refusal) -> CallError:
+        call = self._call
+        status = call.safely("breaker", call.runtime.circuits.status, now=call.now_s()) or {}
+        names = {name for t in self._order for name in (t.provider, f"{t.provider}:{t.model}")}
+        call.safely("emit", call.runtime.emitter.rejected, refusal.name, refusal.name.partition(":")[0])
+        error = CircuitOpenError(
+            f"The circuit {refusal.name!r} is {'cooling' if refusal.cooling else refusal.state}; it may be tried in "
+            f"{refusal.retry_after_s:.1f} s. Wait, give the call another target, or reset it: "
+            f"attune circuits reset {refusal.name.partition(':')[0]}",
+            provider=refusal.name.partition(":")[0],
+            retry_after_s=refusal.retry_after_s,
+            status={name: entry for name, entry in status.items() if name in names},
+        )
+        return call.dialect.refusal(error, call.request.client)
+
+    def _again(self) -> float | None:
+        """The wait before a target that failed is asked once more; None where none may be."""
+        if self._call.mode != "enforce":
+            return None  # the SDK's own retries have run
+        for place, failure in self._failures.items():
+            wait_s = self._wait_before(place, failure)
+            if wait_s is None:
+                continue
+            if len(self._order) > 1 and not self._call.runtime.retry_budget.spend(now=self._call.now_s()):
+                return None
+            self._due = place
+            return max(wait_s, 1e-6)
+        return None
+
+    def _wait_before(self, place: int, failure: Failure) -> float | None:
+        wanted = failure.rule.retry if failure.should_retry is None else failure.should_retry
+        tries = self._tried[place]
+        if not wanted or tries >= self._limits.policy.max_attempts:
+            return None
+        call, target = self._call, self._order[place]
+        policy = self._limits.policy
+        if policy.too_long(failure.retry_after_s):
+            return None
+        wait_s = policy.wait_s(tries - 1, failure.retry_after_s, call.runtime.dice)
+        due_s = call.safely(
+            "breaker", call.runtime.circuits.retry_after_s, target.provider, target.model,
+            endpoint=target.endpoint, now=call.now_s(),
+        )  # fmt: skip
+        wait_s = max(wait_s, due_s or 0.0)
+        return wait_s if self._may_wait(wait_s) else None
+
+    def _may_wait(self, wait_s: float) -> bool:
+        remaining_s = self._call.remaining_s()
+        return wait_s <= self._limits.policy.max_wait_s and (remaining_s is None or wait_s < remaining_s)
+
+    def _check_deadline(self) -> None:
+        if self._call.remaining_s() != 0.0:
+            return
+        if self._last is not None:
+            raise self._last[2]
+        timeout_s = self._call.timeout_s or 0.0
+        refusal = DeadlineExceeded(
+            f"The call's time-out of {timeout_s:g} s passed before an attempt could start. Raise timeout_s.",
+            deadline_s=timeout_s,
+            attempts=tuple(self._call.attempts),
+        )
+        raise self._call.dialect.refusal(refusal, self._call.request.client)
+
+    def _give_up(self, refusals: list[tuple[int, Refusal]]) -> float:
+        if self._last is not None:
+            raise self._last[2]
+        raise self._refusal(refusals[0][1])

@@ -1,0 +1,171 @@
+"""Prompt in, LLMResponse out: the executor's work. A provider's failure is an answer here, not an exception.
+
+The only place that follows `AuthStrategy.default_mode`; a client that the user wrapped is billed as its owner made it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+from attune.calls.context import Capture, Scope, checked
+from attune.calls.guard import guard
+from attune.calls.runtime import Runtime
+from attune.calls.site import Site
+from attune.errors import CallError, ConfigError
+from attune.models.auth_strategy import AuthMode, get_auth_strategy
+from attune.models.call import AUTO, CallRecord
+from attune.models.response import LLMResponse
+
+log = logging.getLogger("attune.executor")
+
+_CONSTRAINTS = ("max_cost", "max_latency_ms", "min_success_rate", "timeout_s", "on_infeasible", "model", "session")
+
+
+class Prompts:
+    """Answers prompts with Anthropic clients: `configure(clients=...)`'s, else ones made from the SDK's own environment."""
+
+    def __init__(self) -> None:
+        self._clients: dict[tuple[int, bool], Any] = {}
+        self._lock = threading.Lock()
+
+    def run(self, runtime: Runtime, prompt: str, **request: Any) -> LLMResponse:
+        """See `attune.models.LLMExecutor.run`."""
+        scope, body = _read(prompt, request)
+        if (refused := _billed_elsewhere(runtime)) is not None:
+            return refused
+        with Capture() as calls:
+            try:
+                client = self._client(runtime, scope, asynchronous=False)
+                answer = client.messages.create(model=scope.model or AUTO, **body)
+            except Exception as error:  # noqa: BLE001 - a failure is an answer
+                return _failure(runtime, error, calls[-1] if calls else None)
+        return _success(runtime, answer, calls[-1] if calls else None)
+
+    async def arun(self, runtime: Runtime, prompt: str, **request: Any) -> LLMResponse:
+        """See `attune.models.LLMExecutor.arun`."""
+        scope, body = _read(prompt, request)
+        if (refused := _billed_elsewhere(runtime)) is not None:
+            return refused
+        with Capture() as calls:
+            try:
+                client = self._client(runtime, scope, asynchronous=True)
+                answer = await client.messages.create(model=scope.model or AUTO, **body)
+            except Exception as error:  # noqa: BLE001 - a failure is an answer
+                return _failure(runtime, error, calls[-1] if calls else None)
+        return _success(runtime, answer, calls[-1] if calls else None)
+
+    def _client(self, runtime: Runtime, scope: Scope, *, asynchronous: bool) -> Any:
+        bare = self._bare(runtime, asynchronous=asynchronous)
+        dialect = runtime.dialect_of(bare)
+        if dialect is None:
+            raise ConfigError(f"configure(clients={{...: {type(bare).__qualname__}}}): no dialect speaks this client.")
+        return guard(bare, Site(dialect=dialect, client=bare, scope=scope), lambda: runtime)
+
+    def _bare(self, runtime: Runtime, *, asynchronous: bool) -> Any:
+        given = runtime.live.clients.get("anthropic")
+        if given is not None and _is_async(given) is asynchronous:
+            return given
+        key = (id(given), asynchronous)
+        with self._lock:
+            if key not in self._clients:
+                import anthropic
+
+                kind = anthropic.AsyncAnthropic if asynchronous else anthropic.Anthropic
+                like = {} if given is None else {"api_key": given.api_key, "base_url": str(given.base_url)}
+                self._clients[key] = kind(**like)
+            return self._clients[key]
+
+
+def _is_async(client: Any) -> bool:
+    return type(client).__name__.startswith("Async")
+
+
+def _read(prompt: Any, request: dict[str, Any]) -> tuple[Scope, dict[str, Any]]:
+    if not isinstance(prompt, str) or not prompt:
+        raise ConfigError(f"run({type(prompt).__name__}): the prompt must be a non-empty string.")
+    max_tokens = request.pop("max_tokens", 1024)
+    if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1:
+        raise ConfigError(f"run(max_tokens={max_tokens!r}): max_tokens must be a whole number, 1 or more.")
+    body: dict[str, Any] = {"max_tokens": max_tokens, "messages": [{"role": "user", "content": prompt}]}
+    if (system := request.pop("system", None)) is not None:
+        body["system"] = system
+    for name in request:
+        if name not in (*_CONSTRAINTS, "workflow", "stage"):
+            raise ConfigError(f"run: unknown argument {name!r}. Constraints: {', '.join(_CONSTRAINTS)}.")
+    return checked("run", **request), body
+
+
+def _billed_elsewhere(runtime: Runtime) -> LLMResponse | None:
+    """In subscription mode nothing is sent, so that nothing is billed to the API silently."""
+    if get_auth_strategy().default_mode is not AuthMode.SUBSCRIPTION:
+        return None
+    remedy = "This strategy's default_mode is subscription, which the API does not serve. Choose: attune auth setup --mode api"
+    tier = runtime.default_tier
+    facts = {"error_type": "ConfigError", "error": remedy, **_nothing_tried(tier)}
+    return LLMResponse("", "", "anthropic", str(tier), metadata=facts)
+
+
+def _nothing_tried(tier: Any) -> dict[str, Any]:
+    return {
+        "fallback_used": False,
+        "fallback_chain": [],
+        "original_provider": "anthropic",
+        "original_tier": str(tier),
+        "retry_count": 0,
+        "circuit_breaker_state": {},
+    }
+
+
+def _success(runtime: Runtime, answer: Any, record: CallRecord | None) -> LLMResponse:
+    content = "".join(block.text for block in answer.content if getattr(block, "type", None) == "text")
+    return _response(runtime, content, record, error_type=None)
+
+
+def _failure(runtime: Runtime, error: Exception, record: CallRecord | None) -> LLMResponse:
+    if isinstance(error, ConfigError):
+        raise error
+    kind = record.attempts[-1].error_type if record is not None and record.attempts else None
+    if kind is None:
+        kind = "circuit_open" if isinstance(error, CallError) else type(error).__name__
+    log.debug("no answer: %s (%s)", kind, type(error).__name__)
+    return _response(runtime, "", record, error_type=kind)
+
+
+def _response(runtime: Runtime, content: str, record: CallRecord | None, *, error_type: str | None) -> LLMResponse:
+    if record is None:  # mode "off", or nothing could be sent
+        facts = _nothing_tried(runtime.default_tier)
+        return LLMResponse(
+            content, "", "anthropic", str(runtime.default_tier), metadata={"error_type": error_type, **facts}
+        )
+    attempts = record.attempts
+    models = [attempt.model for attempt in attempts]
+    first = attempts[0] if attempts else None
+    model, provider = record.model or "", record.provider or "anthropic"
+    usage = record.usage
+    return LLMResponse(
+        content,
+        model,
+        provider,
+        _tier(runtime, model, provider),
+        tokens_input=usage.total_input_tokens if usage is not None else 0,
+        tokens_output=usage.output_tokens if usage is not None else 0,
+        cost_estimate=record.cost,
+        latency_ms=round(record.latency_ms),
+        metadata={
+            "error_type": error_type,
+            "fallback_used": len(set(models)) > 1,
+            "fallback_chain": models,
+            "original_provider": first.provider if first else provider,
+            "original_tier": _tier(runtime, first.model, first.provider) if first else str(runtime.default_tier),
+            "retry_count": sum(attempt.kind == "retry" for attempt in attempts),
+            "circuit_breaker_state": runtime.circuits.status(now=runtime.clock.monotonic()),
+            "call_id": record.id,
+        },
+    )
+
+
+def _tier(runtime: Runtime, model: str, provider: str) -> str:
+    info = runtime.catalogue.find(model, provider) if model else None
+    return str(info.tier if info is not None and info.tier is not None else runtime.default_tier)

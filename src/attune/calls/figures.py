@@ -1,0 +1,78 @@
+"""The figures of one finished attempt: what it cost, and how it is observed and recorded. Pure arithmetic.
+
+Known means said by the provider or by the caller; what nobody said stays None, never 0.
+"""
+
+from __future__ import annotations
+
+from attune.calls.attempt import Try
+from attune.clients.dialect import Facts
+from attune.models.call import Attempt, Outcome
+from attune.models.failures import Failure
+from attune.models.performance import Observation
+from attune.models.response import Usage
+from attune.models.tally import Series
+
+
+def usage_of(attempt: Try, facts: Facts) -> Usage | None:
+    """What was reported wins over what was read."""
+    reported = attempt.reported
+    return reported.usage if reported is not None and reported.usage is not None else facts.usage
+
+
+def cost_nano(attempt: Try, outcome: Outcome, failure: Failure | None, facts: Facts) -> int | None:
+    """Nano-USD; None if unknown. An error status costs nothing; what was cut or timed out is unknown."""
+    reported = attempt.reported
+    if reported is not None and reported.cost_usd is not None:
+        nano: int = round(reported.cost_usd * 1e9)
+        return nano
+    if failure is not None and failure.rule.billed == "no":
+        return 0
+    if outcome != "success":
+        return None
+    if facts.cost_nano is not None:
+        return facts.cost_nano
+    usage, price = usage_of(attempt, facts), attempt.target.price
+    return price.cost_nano(usage) if usage is not None and price is not None else None
+
+
+def observation(
+    series: Series,
+    attempt: Try,
+    outcome: Outcome,
+    failure: Failure | None,
+    facts: Facts,
+    latency_us: int,
+    cost: int | None,
+) -> Observation:
+    """The attempt as the windows count it."""
+    usage = usage_of(attempt, facts)
+    return Observation(
+        series=series,
+        at_us=attempt.at_us,
+        outcome=outcome,
+        latency_us=latency_us,
+        error_type=str(failure.kind) if failure is not None else None,
+        first_us=attempt.first_us,
+        cost_nano=cost,
+        tokens_in=usage.total_input_tokens if usage is not None else None,
+        tokens_out=usage.output_tokens if usage is not None else None,
+        empty=facts.empty and outcome == "success",
+        explored=attempt.explored,
+        circuit=attempt.state,
+    )
+
+
+def attempt_of(attempt: Try, outcome: Outcome, failure: Failure | None, latency_us: int, cost: int | None) -> Attempt:
+    """The attempt as the caller's record shows it."""
+    return Attempt(
+        index=attempt.index,
+        provider=attempt.target.provider,
+        model=attempt.target.model,
+        kind=attempt.kind,
+        outcome=outcome,
+        error_type=str(failure.kind) if failure is not None else None,
+        cost=None if cost is None else cost / 1e9,
+        latency_ms=latency_us / 1e3,
+        circuit=attempt.state,
+    )

@@ -1,0 +1,41 @@
+"""The seam's inside: every request for an answer that a guarded client makes becomes a call with a plan.
+
+It decides only whether attune takes part (the mode, a function around it) and then lets a driver run the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attune.calls.context import under_way
+from attune.calls.current import Running
+from attune.calls.drive import adrive, drive
+from attune.calls.plan import Plan, plan, takeover
+from attune.calls.runtime import Runtime
+from attune.calls.site import Site
+from attune.calls.start import limits_of, start
+from attune.clients.dialect import Request
+from attune.models.call import AUTO
+
+
+def guard(client: Any, site: Site, find: Callable[[], Runtime]) -> Any:
+    """A guarded copy of a client. `find` gives the runtime, asked at each call."""
+
+    def intercept(request: Request) -> Any:
+        runtime = find()
+        steps = None if runtime.settings.mode == "off" else _steps(runtime, site, request)
+        if steps is None:
+            return request.untouched(site.default_model(runtime) if request.model == AUTO else request.model)
+        return (adrive if request.asynchronous else drive)(steps, runtime.clock)
+
+    return site.dialect.guard(client, intercept)
+
+
+def _steps(runtime: Runtime, site: Site, request: Request) -> Plan | None:
+    limits = limits_of(runtime, request)
+    around = under_way()
+    if isinstance(around, Running) and around.offers(request.model):
+        return takeover(around.call, request, site.dialect, limits)
+    call = start(runtime, site, request)
+    return None if call is None else plan(call, limits)

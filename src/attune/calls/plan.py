@@ -1,0 +1,189 @@
+"""The way of one call: decide, admit, send, settle, and what comes after a failure. The order is written here, once.
+
+A plan is a generator: it yields effects (Send, Sleep, Judge) and is given Replies, so that a sync and an async driver run
+the same steps. It performs nothing itself and knows no clock, client or signal but through the Call it is handed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from attune.calls.admission import Admission, Limits
+from attune.calls.attempt import Try
+from attune.calls.stream import Settlement
+from attune.calls.underway import Call, outcome_of
+from attune.clients.dialect import NOTHING, Dialect, Facts, Request
+from attune.errors import CallError, NoModelAvailable
+from attune.models.call import Target
+from attune.models.decision import Decision
+
+Judge = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Make this attempt; `hold` a stream's events until there is content."""
+
+    call: Call
+    attempt: Try
+    hold: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Wait this many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Put a finished answer to the judge."""
+
+    judge: Judge
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What became of an effect."""
+
+    value: Any = None
+    error: BaseException | None = None
+
+
+Effect = Send | Sleep | Ask
+Plan = Generator[Effect, Reply, Any]
+
+
+def plan(call: Call, limits: Limits, judge: Judge | None = None) -> Plan:
+    """The whole way of a call, from the decision to the record."""
+    try:
+        order = _decide(call)
+        attempt, reply = yield from _attempts(call, order, limits)
+        if reply.error is not None:  # raised by a function whose call was taken over: never tried again
+            raise reply.error
+        value = reply.value
+        if not call.taken:
+            if (stream := _streamed(call, attempt, value)) is not None:
+                return stream
+            _answered(call, attempt, value)
+        elif call.leave_to_stream():
+            return value
+        call.finish(call.last_outcome(), quality=(yield from _judged(call, judge, value)))
+    except BaseException as error:
+        _close(call, error)
+        raise
+    return value
+
+
+def takeover(call: Call, request: Request, dialect: Dialect, limits: Limits) -> Plan:
+    """A guarded call inside a routed function carries on with what was decided: attempts and outcome are its own."""
+    outer = call.tries[-1]
+    decided = outer.target
+    call.withdraw(outer)
+    call.take(request, dialect)
+    endpoint = dialect.endpoint(request.client)
+    rest = [] if call.pinned else [t for t in call.question.targets if t is not decided]
+    reach = [t for t in (decided, *rest) if t.client is not None or t.provider == dialect.provider] or [decided]
+    order = [t if t.client is not None else replace(t, endpoint=endpoint) for t in reach]
+    attempt, reply = yield from _attempts(call, order, limits)
+    if (stream := _streamed(call, attempt, reply.value)) is not None:
+        return stream
+    _answered(call, attempt, reply.value)
+    return reply.value
+
+
+def _decide(call: Call) -> list[Target]:
+    """The targets to try, best first. A pinned model is never re-routed; a fault of the router's leads to the default."""
+    question, runtime = call.question, call.runtime
+    targets = question.targets
+    if call.pinned:
+        call.decided(Decision(model=targets[0].model, provider=targets[0].provider, reason="pinned"))
+        return list(targets) if call.mode == "enforce" else [targets[0]]
+    default = targets[question.default]
+    try:
+        choice = runtime.decide(question, call.now_s())
+    except NoModelAvailable as refused:
+        call.decided(refused.decision)
+        raise call.dialect.refusal(refused, call.request.client) from None
+    except Exception as fault:  # noqa: BLE001 - law 5: a fault of attune never changes the outcome of a call
+        runtime.fault("router", fault)
+        call.decided(Decision(model=default.model, provider=default.provider, reason="fault"))
+        return [default]
+    if call.mode == "observe":
+        call.decided(replace(choice.decision, reason="observe"))
+        return [default]
+    call.decided(choice.decision)
+    return [targets[i] for i in choice.order] or [default]
+
+
+def _attempts(call: Call, order: list[Target], limits: Limits) -> Generator[Effect, Reply, tuple[Try, Reply]]:
+    """Attempts until one answers. What the provider raised last is raised again, the same object."""
+    admission = Admission(call, order, limits)
+    while True:
+        while (wait_s := admission.seek()) > 0:
+            yield Sleep(wait_s)
+        attempt = admission.open()
+        reply = yield Send(call, attempt, hold=len(order) > 1 and call.mode == "enforce")
+        if reply.error is None or not attempt.open:  # closed: what is inside the function took the call over
+            return attempt, reply
+        admission.learn(attempt, call.failed(attempt, reply.error), reply.error)
+
+
+def _streamed(call: Call, attempt: Try, value: Any) -> Any:
+    """The stream, tapped: it ends the attempt and the call when it ends. None where the answer is no stream."""
+    if attempt.reader is None:
+        attempt.reader = call.safely("dialect", call.dialect.events, value)
+    if attempt.reader is None:
+        return None
+    settlement = Settlement(call, attempt, attempt.reader)
+    stream = call.safely("stream", call.dialect.tap, value, settlement, attempt.held)
+    if stream is None:  # it cannot be watched: it is handed over as it is, and says nothing
+        settlement.closed()
+        return value
+    call.settlement = settlement
+    return stream
+
+
+def _answered(call: Call, attempt: Try, value: Any) -> None:
+    facts: Facts = call.safely("dialect", call.dialect.read, value) or NOTHING
+    call.end(attempt, "success", facts=facts)
+
+
+def _judged(call: Call, judge: Judge | None, value: Any) -> Generator[Effect, Reply, float | None]:
+    """The judge's verdict, 0..1; None where there is none, or where the judge failed, which is a counted fault."""
+    if judge is None or call.last_outcome() != "success":
+        return None
+    reply = yield Ask(judge, value)
+    if isinstance(reply.error, Exception):
+        call.runtime.fault("judge", reply.error)
+        return None
+    if reply.error is not None:
+        raise reply.error
+    return call.safely("judge", verdict, reply.value)  # type: ignore[no-any-return]  # float | None by `verdict`
+
+
+def verdict(word: Any) -> float | None:
+    """A judge's word as 0..1; None and NaN are no verdict."""
+    if word is None:
+        return None
+    score = float(word)
+    return None if math.isnan(score) else min(1.0, max(0.0, score))
+
+
+def _close(call: Call, error: BaseException) -> None:
+    """The end of a call that raises: nothing stays open, and the error tells what was tried."""
+    for attempt in call.tries:
+        if attempt.open:
+            call.failed(attempt, error)
+    failure = call.classify(error)
+    outcome = outcome_of(failure.kind) if not isinstance(error, CallError) else "rejected"
+    if call.taken and call.attempts:
+        outcome = call.last_outcome()
+    if call.finish(outcome, error_type=str(failure.kind)) is not None and len(call.attempts) > 1:
+        tried = ", ".join(f"{a.provider}:{a.model} ({a.error_type or a.outcome})" for a in call.attempts)
+        call.safely("notes", error.add_note, f"attune tried {tried}")

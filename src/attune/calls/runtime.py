@@ -1,0 +1,323 @@
+"""The composition root: owns the clock, the dice, the evidence, the circuits, the emitter and the one background thread.
+
+It puts parts together and keeps them; it knows no plan, no client's shape and no order of steps. One Runtime is one world:
+two of them share nothing but the machine.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import uuid
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from attune.calls.clock import SystemClock
+from attune.calls.settings import Live, Settings
+from attune.clients.anthropic import AnthropicDialect
+from attune.clients.dialect import Dialect
+from attune.models.call import Target, Transition
+from attune.models.circuits import Circuits, CircuitSettings
+from attune.models.process import Clock
+from attune.models.registry import Catalogue, ModelTier
+from attune.models.response import LLMResponse
+from attune.models.retry import RetryBudget, RetryPolicy
+from attune.models.router import Choice, Question, Router
+from attune.models.snapshot import Snapshot
+from attune.models.windows import Windows
+
+log = logging.getLogger("attune")
+
+
+class Executor(Protocol):
+    """What answers prompts on a runtime; handed in, because it is built on top of one."""
+
+    def run(self, runtime: Any, prompt: str, **request: Any) -> LLMResponse:
+        """Prompt in, answer out."""
+        ...
+
+    async def arun(self, runtime: Any, prompt: str, **request: Any) -> LLMResponse:
+        """The same, awaited."""
+        ...
+
+
+class Abandoned(Protocol):
+    """A stream that nobody holds any more, waiting to be settled."""
+
+    def closed(self) -> None:
+        """Settle it."""
+        ...
+
+
+class Runtime:
+    """One process's attune. Thread-safe; made by `attune.configure()`, or on first use.
+
+    `faults` counts attune's own faults by place: always there, also where no telemetry leaves.
+    """
+
+    def __init__(self, settings: Settings, live: Live, *, executor: Executor) -> None:
+        self.settings = settings
+        self.live = live
+        self.clock: Clock = live.clock or SystemClock()
+        self.dice: Callable[[], float] = live.dice or random.Random(settings.seed).random
+        self.faults: Counter[str] = Counter()
+        self.abandoned: deque[Abandoned] = deque()
+        self.writer = uuid.uuid4().hex
+        self.windows = Windows(writer=self.writer, max_series=settings.max_series)
+        self.circuits = self._make_circuits()
+        self.router = Router(explore=settings.explore, default_tier=settings.default_tier)
+        self.retry_budget = RetryBudget(RetryPolicy())
+        self.dialects: tuple[Dialect, ...] = (*live.dialects, AnthropicDialect())
+        self._executor = executor
+        self._emitter: Any = None
+        self._catalogue: Catalogue | None = None
+        self._refresher: Any = None
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._closed = False
+
+    # -- parts, each built when first needed
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """Models and prices; compiled on first use, with the user's models over them."""
+        if self._catalogue is None:
+            from datetime import UTC, datetime
+
+            from attune.clients.catalogue import load_catalogue
+
+            today = datetime.fromtimestamp(self.clock.time(), UTC).date()
+            self._catalogue = load_catalogue(today, self.live.models)
+        return self._catalogue
+
+    @property
+    def default_tier(self) -> ModelTier:
+        """Where a question goes when nothing is proven."""
+        return self.settings.default_tier
+
+    @property
+    def configured(self) -> tuple[str | Target, ...]:
+        """The candidates of `configure`, for sites that name none."""
+        return self.live.candidates or self.settings.candidates
+
+    @property
+    def emitter(self) -> Any:
+        """What tells outcomes to OpenTelemetry."""
+        if self._emitter is None:
+            with self._lock:
+                if self._emitter is None:
+                    self._emitter = self._make_emitter()
+        return self._emitter
+
+    def decide(self, question: Question, now_s: float) -> Choice:
+        """The router's choice on the evidence of this moment."""
+        snapshot = self.windows.snapshot(self.clock.time())
+        return self.router.decide(question, snapshot, self.circuits, now=now_s, dice=self.dice)
+
+    def snapshot(self) -> Snapshot:
+        """All windows at this moment."""
+        return self.windows.snapshot(self.clock.time())
+
+    def data_age_s(self) -> float | None:
+        """Seconds since a reader last brought something; None where none has."""
+        refresher = self._refresher
+        return None if refresher is None else refresher.age_s()
+
+    # -- around a call
+
+    def enter(self) -> None:
+        """What every call does first: settle dropped streams, notice a fork, and see that the background runs."""
+        if self.abandoned:
+            self.settle_abandoned()
+        if self._pid != os.getpid():
+            self._after_fork()
+        if self._refresher is None and not self._closed:
+            self._start_refresher()
+
+    def settle_abandoned(self) -> None:
+        """Settle the streams that nobody holds any more."""
+        while self.abandoned:
+            try:
+                self.abandoned.popleft().closed()
+            except IndexError:
+                return
+            except Exception as error:  # noqa: BLE001 - law 5
+                self.fault("stream", error)
+
+    def fault(self, where: str, error: BaseException) -> None:
+        """Count a fault of attune's own, and log it once for each place. Never raises."""
+        self.faults[where] += 1
+        if self.faults[where] == 1:
+            # the type and no text: messages may hold anything
+            log.warning("attune: fault in %s (%s); the call goes on without it", where, type(error).__name__)
+            log.debug("attune: first fault in %s", where, exc_info=error if _ours(error) else None)
+        if where != "emit" and self._emitter is not None:
+            try:
+                self._emitter.fault(where)
+            except Exception:  # noqa: BLE001 - counted above already
+                self.faults["emit"] += 1
+
+    def announce(self, question: Question) -> None:
+        """Let every counter of a question's targets be seen at 0, so that no first value is lost."""
+        self.emitter.announce(question.workflow, question.stage, question.targets)
+
+    def dialect_of(self, client: Any) -> Dialect | None:
+        """Whose client it is; the user's dialects are asked first."""
+        return next((dialect for dialect in self.dialects if dialect.speaks(client)), None)
+
+    def targets(self) -> tuple[Target, ...]:
+        """The configured candidates, else the tier defaults of the configured clients' providers."""
+        catalogue = self.catalogue
+        written: list[str | Target] = list(self.configured)
+        if not written:
+            providers = tuple(self.live.clients) or ("anthropic",)
+            written = [info.id for name in providers for info in catalogue.tier_defaults(name).values()]
+        return tuple(_target(catalogue, candidate) for candidate in written)
+
+    def execute(self, prompt: str, **request: Any) -> LLMResponse:
+        """Prompt in, answer out."""
+        return self._executor.run(self, prompt, **request)
+
+    async def aexecute(self, prompt: str, **request: Any) -> LLMResponse:
+        """The same, awaited."""
+        return await self._executor.arun(self, prompt, **request)
+
+    # -- the background
+
+    def settle_in(self) -> None:
+        """For questions: wait up to a second for the first round of reading."""
+        self.enter()
+        if self._refresher is not None:
+            self._refresher.ready(1.0)
+
+    def flush(self, timeout_s: float = 5.0) -> bool:
+        """Write what is known to the host store. Whether it was done in time."""
+        self.settle_abandoned()
+        return True if self._refresher is None else bool(self._refresher.flush(timeout_s))
+
+    def shutdown(self, timeout_s: float = 5.0) -> None:
+        """Flush, and stop the background thread. Calls go on working, on what is known."""
+        self._closed = True
+        self.settle_abandoned()
+        refresher, self._refresher = self._refresher, None
+        if refresher is not None:
+            refresher.close(timeout_s)
+
+    # -- making
+
+    def _make_circuits(self) -> Circuits:
+        breaker = self.settings.breaker
+        circuits = Circuits(
+            CircuitSettings(
+                failure_threshold=breaker.failure_threshold,
+                recovery_timeout_s=breaker.recovery_timeout_seconds,
+                half_open_calls=breaker.half_open_calls,
+                probe_lease_s=breaker.probe_lease_seconds,
+            ),
+            wall_offset_s=self.clock.time() - self.clock.monotonic(),
+            measure_only=self.settings.mode == "observe",
+        )
+        circuits.add_listener(self._on_transition, self.fault)
+        if self.live.on_event is not None:
+            circuits.add_listener(self.live.on_event, self.fault)
+        return circuits
+
+    def _on_transition(self, transition: Transition) -> None:
+        log.debug("circuit %s: %s -> %s", transition.name, transition.from_state, transition.to_state)
+        self.emitter.transition(transition)
+
+    def _make_emitter(self) -> Any:
+        from attune.telemetry.emit import Emitter
+        from attune.telemetry.names import GENAI_2026, GENAI_OLDER
+
+        live, settings = self.live, self.settings
+        return Emitter(
+            tracer_provider=live.tracer_provider,
+            meter_provider=live.meter_provider,
+            time=self.clock.time,
+            names=GENAI_OLDER if settings.gen_ai_names == "1.41" else GENAI_2026,
+            gen_ai_metrics=settings.gen_ai_metrics,
+            max_series=settings.max_series,
+        )
+
+    def _readers(self) -> tuple[Any, ...]:
+        if self.live.readers is not None:
+            given: tuple[Any, ...] = self.live.readers
+        elif self.settings.readers is not None:
+            given = self.settings.readers
+        else:
+            files = self.settings.home / "telemetry"
+            given = (f"file:{files}",) if files.is_dir() else ()
+        from attune.telemetry.readers import reader_from
+
+        return tuple(reader_from(each) if isinstance(each, str) else each for each in given)
+
+    def _start_refresher(self) -> None:
+        with self._lock:
+            if self._refresher is not None:
+                return
+            try:
+                from attune.telemetry.refresh import Refresher
+
+                self._refresher = Refresher(
+                    self.windows,
+                    self._readers(),
+                    self._store_factory(),
+                    refresh_s=self.settings.refresh_s,
+                    on_fault=self.fault,
+                )
+                self._refresher.start()
+            except Exception as error:  # noqa: BLE001 - law 5: without readers, the process's own evidence remains
+                self._closed = True
+                self.fault("reader", error)
+
+    def _store_factory(self) -> Any:
+        if self.settings.state == "memory":
+            return None
+        home, writer = self.settings.home, self.writer
+
+        def open_store() -> Any:
+            from attune.state.host import HostStore
+
+            return HostStore(home / "state.db", writer=writer)
+
+        return open_store
+
+    def _after_fork(self) -> None:
+        """A child is another writer: its rows are its own, the parent's come to it through the store."""
+        with self._lock:
+            if self._pid == os.getpid():
+                return
+            self._pid = os.getpid()
+            self.writer = uuid.uuid4().hex
+            self.windows = Windows(writer=self.writer, max_series=self.settings.max_series)
+            self.circuits = self._make_circuits()
+            self.abandoned.clear()
+            self._refresher = None
+            if self._emitter is not None:
+                self._emitter.forget()
+
+
+def _target(catalogue: Catalogue, candidate: str | Target) -> Target:
+    if isinstance(candidate, Target):
+        return candidate
+    provider, model = catalogue.resolve(candidate)
+    info = catalogue.find(model, provider)
+    return Target(
+        model,
+        provider=provider,
+        tier=info.tier if info else None,
+        price=info.price if info else None,
+        context_window=info.context_window if info else None,
+        written=candidate,
+    )
+
+
+def _ours(error: BaseException) -> bool:
+    """Whether the text of an error is attune's own, and so may be logged."""
+    from attune.errors import AttuneError
+
+    return isinstance(error, AttuneError)

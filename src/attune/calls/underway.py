@@ -1,0 +1,376 @@
+"""One call under way: its attempts, and that each of them and the call itself ends exactly once.
+
+Every figure of a call is written down here, and handed on to the windows, the emitter and the circuits. None of those
+may disturb the caller: what they raise is counted as a fault of attune's and the call goes on. The order of steps is not
+known here; that is `plan.py`'s.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from typing import Any, Protocol
+
+from attune.calls import context, figures
+from attune.calls.attempt import Attached, Try
+from attune.calls.identity import call_id
+from attune.calls.runtime import Runtime
+from attune.clients.dialect import NOTHING, Dialect, Facts, Request
+from attune.models.call import AUTO, Attempt, AttemptKind, CallRecord, Mode, Outcome, Target
+from attune.models.circuits import Permit
+from attune.models.decision import Decision
+from attune.models.failures import RULES, Classify, Failure, FailureKind, classify
+from attune.models.performance import Series, Verdict
+from attune.models.response import Usage
+from attune.models.router import Question
+
+log = logging.getLogger("attune.calls")
+
+
+class Ending(Protocol):
+    """What ends with a stream."""
+
+    @property
+    def open(self) -> bool:
+        """Whether the stream is still going."""
+        ...
+
+
+class Call:
+    """What one call has done so far. Used by one thread or task at a time, except that a stream may end it elsewhere."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        request: Request,
+        dialect: Dialect,
+        question: Question,
+        *,
+        mode: Mode,
+        pinned: bool,
+        timeout_s: float | None = None,
+        hook: Classify | None = None,
+    ) -> None:
+        self.runtime = runtime
+        self.request = request
+        self.dialect = dialect
+        self.question = question
+        self.mode = mode
+        self.pinned = pinned
+        self.hook = hook
+        self.started_s = runtime.clock.monotonic()
+        self.at_us = int(runtime.clock.time() * 1e6)
+        self.timeout_s = timeout_s
+        self.deadline_s = None if timeout_s is None else self.started_s + timeout_s
+        self.decision: Decision | None = None
+        self.tries: list[Try] = []
+        self.attempts: list[Attempt] = []
+        self.record: CallRecord | None = None
+        self.taken = False  # a guarded call inside the function has taken over
+        self.left_to_stream = False  # the function returned while its stream was going: the stream finishes the call
+        self.settlement: Ending | None = None
+        self._cost_nano = 0
+        self._cost_complete = True
+        self._usage: Usage | None = None
+        self._answered: Target | None = None
+        self._answered_us = self.at_us
+        self._captures = context.captures()
+        self._ended = [True]
+        self.span = self.safely("emit", self._start_span)
+
+    # -- what may go wrong stays here
+
+    def safely(self, where: str, act: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Do something of attune's own; a fault is counted, gives None, and never reaches the caller."""
+        try:
+            return act(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - law 5: a fault of attune never changes the outcome of a call
+            self.runtime.fault(where, error)
+            return None
+
+    # -- time
+
+    def now_s(self) -> float:
+        """The clock's monotonic seconds."""
+        return self.runtime.clock.monotonic()
+
+    def remaining_s(self) -> float | None:
+        """Seconds until the deadline, None without one; never negative."""
+        return None if self.deadline_s is None else max(0.0, self.deadline_s - self.now_s())
+
+    # -- the decision
+
+    def decided(self, decision: Decision) -> None:
+        """Keep what was decided, and tell of it."""
+        self.decision = decision
+        self.safely("log", _log_decision, self.question, decision)
+        if self.span is not None:
+            self.safely("emit", self._tell_decision, decision)
+
+    def take(self, request: Request, dialect: Dialect) -> None:
+        """From here on the attempts are those of a guarded call inside the function."""
+        self.request, self.dialect, self.taken = request, dialect, True
+
+    def leave_to_stream(self) -> bool:
+        """Whether a stream that the function returned is still going, and so finishes the call."""
+        self.left_to_stream = self.settlement is not None and self.settlement.open
+        return self.left_to_stream
+
+    def last_outcome(self) -> Outcome:
+        """What became of the last attempt; of a call without one, nothing."""
+        return self.attempts[-1].outcome if self.attempts else "neutral"
+
+    # -- attempts
+
+    def begin(self, target: Target, permit: Permit | None, kind: AttemptKind) -> Try:
+        """Open an attempt that a permit was given for."""
+        state = permit.state if permit is not None else "closed"
+        explored = self.decision is not None and self.decision.explored and not self.tries
+        attempt = Try(
+            index=len(self.attempts),
+            target=target,
+            kind="probe" if permit is not None and permit.probe else kind,
+            permit=permit,
+            state=state,
+            explored=explored,
+            started_s=self.now_s(),
+            at_us=int(self.runtime.clock.time() * 1e6),
+        )
+        self.tries.append(attempt)
+        if self.request.client is not None:  # a function's span is made when it ends: what is inside may take over
+            attempt.span = self.safely("emit", self._start_attempt, attempt)
+        return attempt
+
+    def send(self, attempt: Try) -> Any:
+        """Make the attempt. Gives the answer, for an async request an awaitable of it."""
+        if self.mode == "observe":
+            return self.request.untouched(attempt.target.wire if self.request.model == AUTO else self.request.model)
+        timeout_s = self.remaining_s()
+        if timeout_s is not None and self.request.timeout_s is not None:
+            timeout_s = min(timeout_s, self.request.timeout_s)
+        return self.request.send(attempt.target, timeout_s=timeout_s)
+
+    def hold(self, attempt: Try, value: Any) -> Any:
+        """Begin to read a stream up to its first content; None where there is nothing to hold. May give an awaitable."""
+        reader = self.safely("dialect", self.dialect.events, value)
+        if reader is None or not attempt.open:
+            return None
+        attempt.reader = reader
+        return self.dialect.hold(value, reader)
+
+    def held(self, attempt: Try, events: list[Any]) -> None:
+        """Keep what was read; the first content has arrived, or the end."""
+        attempt.held = events
+        attempt.first_us = round((self.now_s() - attempt.started_s) * 1e6)
+
+    def end(self, attempt: Try, outcome: Outcome, *, failure: Failure | None = None, facts: Facts = NOTHING) -> None:
+        """Close an attempt, whatever ended it: settle its permit, write it down, tell of it. The first close counts."""
+        if not attempt.close():
+            return
+        latency_us = max(0, round((self.now_s() - attempt.started_s) * 1e6))
+        if attempt.reported is not None and attempt.reported.latency_s is not None:
+            latency_us = round(attempt.reported.latency_s * 1e6)
+        self._settle(attempt, outcome, failure)
+        cost_nano = figures.cost_nano(attempt, outcome, failure, facts)
+        observation = figures.observation(
+            self.series(attempt.target), attempt, outcome, failure, facts, latency_us, cost_nano
+        )
+        self.safely("windows", self.runtime.windows.record, observation)
+        if attempt.span is None and self.request.client is None and self.span is not None:
+            attempt.span = self.safely("emit", self._start_attempt, attempt)
+        if attempt.span is not None:
+            self.safely("emit", attempt.span.end, observation, usage=facts.usage, response=_told(facts))
+        self._write_down(attempt, outcome, failure, facts, latency_us, cost_nano)
+
+    def failed(self, attempt: Try, error: BaseException) -> Failure:
+        """Close an attempt that raised, and say what that means."""
+        failure = self.classify(error)
+        self.end(attempt, failure.rule.outcome, failure=failure)
+        if failure.rule.cools:
+            self.safely("breaker", self._cool_down, attempt.target, failure)
+        return failure
+
+    def classify(self, error: BaseException) -> Failure:
+        """What an error means, by the user's hook, the dialect's rows and the table."""
+        rows = self.dialect.failures
+        try:
+            return classify(error, rows, self.hook, at_s=self.runtime.clock.time())
+        except Exception as fault:  # noqa: BLE001 - the hook is the user's: its fault is counted, the table decides
+            self.runtime.fault("classify", fault)
+        return self.safely("classify", classify, error, rows) or Failure(kind=FailureKind.OTHER)
+
+    def withdraw(self, attempt: Try) -> None:
+        """Undo an attempt that a guarded call inside the function replaces: it leaves no trace."""
+        if attempt.close():
+            self._settle(attempt, "neutral", None)
+            self.tries.remove(attempt)
+
+    # -- the end of the call
+
+    def finish(
+        self,
+        outcome: Outcome,
+        *,
+        error_type: str | None = None,
+        quality: float | None = None,
+        partial_text: str | None = None,
+    ) -> CallRecord | None:
+        """Close the call. The first close counts; later ones give None."""
+        try:
+            self._ended.pop()
+        except IndexError:
+            return None
+        target = self._answered or (
+            self.tries[-1].target if self.tries else self.question.targets[self.question.default]
+        )
+        series = self.series(target)
+        record = self.record = CallRecord(
+            id=call_id(series, self._answered_us),
+            workflow=series.workflow,
+            stage=series.stage,
+            decision=self.decision,
+            attempts=tuple(self.attempts),
+            outcome=outcome,
+            cost=self._cost_nano / 1e9,
+            cost_complete=self._cost_complete,
+            latency_ms=(self.now_s() - self.started_s) * 1e3,
+            quality=quality,
+            partial_text=partial_text,
+            usage=self._usage,
+        )
+        if quality is not None:
+            verdict = Verdict(series=series, at_us=self._answered_us, quality_micro=round(quality * 1e6))
+            self.safely("windows", self.runtime.windows.judge, verdict)
+        if self.span is not None:
+            self.safely("emit", self._end_span, record, error_type)
+        self.safely("context", context.tell, record, self._captures)
+        self.safely("log", _log, record)
+        return record
+
+    def series(self, target: Target) -> Series:
+        """The line of statistics that this call's attempts at a target belong to."""
+        return Series(self.question.workflow, self.question.stage, target.provider, target.model)
+
+    # -- pieces
+
+    def _settle(self, attempt: Try, outcome: Outcome, failure: Failure | None) -> None:
+        if attempt.permit is None:
+            return
+        settles = failure.rule.settles if failure is not None else outcome
+        healthy = outcome == "success" and not attempt.permit.probe
+        with nullcontext() if healthy else Attached(self.span):  # a transition becomes an event on the call's span
+            self._settle_permit(attempt, settles, failure)
+
+    def _settle_permit(self, attempt: Try, settles: str, failure: Failure | None) -> None:
+        self.safely(
+            "breaker",
+            attempt.permit.settle,
+            settles if settles in ("success", "failure") else "neutral",
+            now=self.now_s(),
+            kind=failure.kind if failure is not None else None,
+            touches=failure.rule.touches if failure is not None else "model",
+        )
+
+    def _cool_down(self, target: Target, failure: Failure) -> None:
+        now = self.now_s()
+        wait_s = failure.retry_after_s if failure.retry_after_s is not None else _COOL_S[failure.kind]
+        scope = None if failure.rule.touches == "provider" else target.model
+        self.runtime.circuits.cool_down(
+            target.provider, scope, endpoint=target.endpoint, until=now + wait_s, now=now, reason=failure.kind
+        )
+
+    def _write_down(
+        self, attempt: Try, outcome: Outcome, failure: Failure | None, facts: Facts, latency_us: int, cost: int | None
+    ) -> None:
+        if cost is None:
+            self._cost_complete = False
+        else:
+            self._cost_nano += cost
+        if outcome == "success":
+            self._answered = attempt.target
+            self._usage = figures.usage_of(attempt, facts)
+            self._answered_us = attempt.at_us
+        self.attempts.append(figures.attempt_of(attempt, outcome, failure, latency_us, cost))
+
+    def _tell_decision(self, decision: Decision) -> None:
+        recording = self.span.span.is_recording()
+        eliminated = sum(it.eliminated_by is not None for it in decision.candidates) if recording else 0
+        self.span.decided(
+            decision,
+            candidates=len(self.question.targets),
+            eliminated=eliminated,
+            data_age_s=self.runtime.data_age_s(),
+        )
+
+    def _start_span(self) -> Any:
+        question = self.question
+        return self.runtime.emitter.route(
+            workflow=question.workflow,
+            stage=question.stage,
+            mode=self.mode,
+            requested_model=self.request.model,
+            at_us=self.at_us,
+        )
+
+    def _start_attempt(self, attempt: Try) -> Any:
+        if self.span is None:
+            return None
+        target = attempt.target
+        return self.span.attempt(
+            target=target,
+            index=attempt.index,
+            kind=attempt.kind,
+            circuit_name=f"{target.provider}:{target.model}",
+            circuit_state=attempt.state,
+            explored=attempt.explored,
+            native=self.dialect.native_span(target.client if target.client is not None else self.request.client),
+            stream=self.request.stream,
+            request=self.request.params,
+            at_us=attempt.at_us,
+        )
+
+    def _end_span(self, record: CallRecord, error_type: str | None) -> None:
+        price = self.question.targets[self.question.default].price
+        baseline = price.cost_nano(self._usage) / 1e9 if price is not None and self._usage is not None else None
+        self.span.end(record, error_type=error_type, baseline_cost=baseline, end_s=self.runtime.clock.time())
+
+
+# How long a cooldown lasts where the provider named no time: a rate limit refills in about a second, a spending cap not.
+_COOL_S: Mapping[FailureKind, float] = {FailureKind.RATE_LIMIT: 1.0, FailureKind.SPEND_LIMIT: 300.0}
+
+
+def _told(facts: Facts) -> dict[str, Any]:
+    return {"model": facts.model, "id": facts.response_id, "finish_reasons": facts.finish_reasons}
+
+
+def _log_decision(question: Question, decision: Decision) -> None:
+    if log.isEnabledFor(logging.DEBUG):
+        log.debug(
+            "%s/%s goes to %s (%s, %s)",
+            question.workflow,
+            question.stage,
+            decision.model,
+            decision.provider,
+            decision.reason,
+        )
+
+
+def _log(record: CallRecord) -> None:
+    if log.isEnabledFor(logging.DEBUG):
+        log.debug(
+            "%s/%s answered by %s: outcome %s, latency %.1f ms, cost %.6f USD%s, %d attempt(s)",
+            record.workflow,
+            record.stage,
+            record.model,
+            record.outcome,
+            record.latency_ms,
+            record.cost,
+            "" if record.cost_complete else " or more",
+            len(record.attempts),
+        )
+
+
+def outcome_of(kind: FailureKind) -> Outcome:
+    """The outcome of a call that ended with a failure of this kind."""
+    return RULES[kind].outcome
