@@ -1,0 +1,26 @@
+"""A reader from its text form: what `--from`, settings and environment variables write.
+
+Knows which word means which reader, and nothing of any reader's work.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from attune.errors import ConfigError
+from attune.models.performance import TelemetryReader
+
+
+def from_text(text: str) -> TelemetryReader:
+    """`file:PATH` or `promql+http(s)://...` as a reader. Raises ConfigError for anything else."""
+    if text.startswith("file:"):
+        module, name = "attune.telemetry.read_otlp_file", "OtlpFileReader"
+    elif text.startswith(("promql+http://", "promql+https://")):
+        module, name = "attune.telemetry.read_promql", "PromQLReader"
+    else:
+        raise ConfigError(f"{text!r} is no reader. Write file:PATH or promql+http(s)://HOST/PATH.")
+    try:
+        reader: TelemetryReader = getattr(import_module(module), name).from_text(text)
+    except ImportError as error:
+        raise ConfigError(f"{text!r} needs a package that is not installed: {error.name}.") from error
+    return reader
