@@ -6,6 +6,7 @@ Knows HTTP and time, nothing of models. When it is closed, no thread, socket or 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 import threading
@@ -31,7 +32,8 @@ class LoopbackServer:
         self._socket = _bind(port)
         self.port: int = self._socket.getsockname()[1]
         self._connections: set[_Connection] = set()
-        self._server: asyncio.Server | None = None
+        self._arriving: set[asyncio.Task[Any]] = set()
+        self._listening = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name=f"scripted-provider-{self.port}", daemon=True)
         self._thread.start()
@@ -71,19 +73,30 @@ class LoopbackServer:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(_PATIENCE_S)
 
     async def _listen(self) -> None:
-        if self._server is None:
-            self._server = await self._loop.create_server(self._connect, sock=self._socket, backlog=1024)
+        if not self._listening:
+            self._socket.listen(1024)
+            self._loop.add_reader(self._socket, self._accept)
+            self._listening = True
+
+    def _accept(self) -> None:
+        # Not an asyncio.Server: one that is closed between accepting a connection and making its transport loses it.
+        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
+            accepted, _ = self._socket.accept()
+            arriving = self._loop.create_task(self._loop.connect_accepted_socket(self._connect, accepted))
+            self._arriving.add(arriving)
+            arriving.add_done_callback(self._arriving.discard)
 
     async def _stop_listening(self) -> None:
-        if self._server is None:
+        if not self._listening:
             return
-        self._server.close()  # closes the socket, too
-        self._server = None
+        self._listening = False
+        self._loop.remove_reader(self._socket)
+        self._socket.close()
         self._socket = _bind(self.port)  # bound and not listening: the kernel refuses, and nobody else gets the port
-        for _ in range(5):  # one turn of the loop ends a connection; one just accepted needs a few to become one
-            for connection in tuple(self._connections):
-                connection.reset()
-            await asyncio.sleep(0)
+        await asyncio.gather(*self._arriving, return_exceptions=True)
+        for connection in tuple(self._connections):
+            connection.reset()
+        await asyncio.sleep(0)  # one turn of the loop, in which the transports end
 
     def _connect(self) -> _Connection:
         return _Connection(self._answer, self._connections)
