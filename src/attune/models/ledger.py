@@ -1,230 +1,98 @@
 """One series' books: exact totals by bucket and writer, and the effective figures that follow from them.
 
 Buckets that are over are folded into one discounted sum, so that neither recording nor reading grows with history; the
-newest two stay open. Rows keep integers; what is discounted here is a reading of them. Knows no lock and no other series.
+newest two stay open. Rows keep integers; what is discounted here is a reading of them. What a change-point or the model's
+quarantine takes out of the reading (`excuse`) stays in the rows. Knows no lock and no other series.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Iterator
+from typing import Final, Literal
 
-from attune.models.histogram import SCALE, added, fitted, index_of
 from attune.models.performance import Observation, Row, newer
 from attune.models.snapshot import Latencies, Stat
-from attune.models.tally import BUCKET_S, COUNTS, Series, Tally
+from attune.models.sums import CAP, MONEY, QUALITY, QUALITY_HALF_LIFE_S, Counts, Sums, success, weights
+from attune.models.tally import BUCKET_S, Series, Tally
 
 KEEP_S: Final = 7 * 86_400
-QUALITY_HALF_LIFE_S: Final = 7 * 86_400.0  # assumed, not measured; matches the statistics' days=7
-MONEY_HALF_LIFE_S: Final = 86_400.0  # of costs, tokens and latencies
-OWN_CAP: Final = 400.0  # effective samples; beyond it, the older count less
 FLEET_WEIGHT: Final = 0.5
 FLEET_CAP: Final = 100.0  # so that local evidence can out-vote the fleet
+SHORT_MEMORY: Final = 12.0  # samples that a change-point leaves
 
-QUALITY: Final = ("answers", "empty", "failures", "judged", "quality_micro")
-MONEY: Final = (
-    "explored", "explored_cost_nano", "costed", "cost_nano", "tokened", "tokens_in", "tokens_out", "timed", "latency_us",
-)  # fmt: skip
-
-
-class Counts:
-    """A tally under way."""
-
-    __slots__ = (*COUNTS, "hist", "scale")
-
-    answers: int
-    empty: int
-    failures: int
-    failures_open: int
-    neutral: int
-    judged: int
-    quality_micro: int
-    explored: int
-    explored_cost_nano: int
-    costed: int
-    cost_nano: int
-    tokened: int
-    tokens_in: int
-    tokens_out: int
-    timed: int
-    latency_us: int
-
-    def __init__(self, tally: Tally | None = None) -> None:
-        tally = tally or Tally()
-        for name in COUNTS:
-            setattr(self, name, getattr(tally, name))
-        self.hist: dict[int, int] = dict(tally.buckets)
-        self.scale = tally.scale
-
-    def observe(self, it: Observation) -> None:
-        """Count one finished attempt."""
-        if it.outcome == "success":
-            self.answers += 1
-            self.empty += it.empty
-        elif it.outcome == "failure":
-            if it.circuit == "closed":
-                self.failures += 1
-            else:
-                self.failures_open += 1
-        else:
-            self.neutral += 1
-        if it.outcome == "success" or (it.outcome == "neutral" and it.error_type is None):
-            self._time(it.latency_us if it.first_us is None else it.first_us)
-        self.explored += it.explored
-        if it.cost_nano is not None:
-            self.costed += 1
-            self.cost_nano += it.cost_nano
-            if it.explored:
-                self.explored_cost_nano += it.cost_nano
-        if it.tokens_in is not None and it.tokens_out is not None:
-            self.tokened += 1
-            self.tokens_in += it.tokens_in
-            self.tokens_out += it.tokens_out
-
-    def _time(self, latency_us: int) -> None:
-        self.timed += 1
-        self.latency_us += latency_us
-        index = index_of(latency_us, self.scale)
-        self.hist[index] = self.hist.get(index, 0) + 1
-        if len(self.hist) > 160:
-            self.hist, self.scale = fitted(self.hist, self.scale)
-
-    def tally(self) -> Tally:
-        """The totals as they are now."""
-        return Tally(
-            **{name: getattr(self, name) for name in COUNTS}, buckets=tuple(sorted(self.hist.items())), scale=self.scale
-        )
-
-
-class Sums:
-    """Discounted figures: floats, for reading only."""
-
-    __slots__ = ("hist", "money", "quality", "scale")
-
-    def __init__(self) -> None:
-        self.quality = [0.0] * len(QUALITY)
-        self.money = [0.0] * len(MONEY)
-        self.hist: dict[int, float] = {}
-        self.scale = SCALE
-
-    def add(self, it: Counts, quality: float = 1.0, money: float = 1.0) -> None:
-        """Add totals with a weight each."""
-        self.quality = [old + quality * getattr(it, name) for old, name in zip(self.quality, QUALITY, strict=True)]
-        self.money = [old + money * getattr(it, name) for old, name in zip(self.money, MONEY, strict=True)]
-        if it.hist:
-            weighed = ((index, count * money) for index, count in it.hist.items())
-            self.hist, self.scale = added(self.hist, self.scale, weighed, it.scale)
-
-    def fade(self, seconds: float) -> None:
-        """Let time pass."""
-        if seconds <= 0:
-            return
-        quality, money = 2.0 ** (-seconds / QUALITY_HALF_LIFE_S), 2.0 ** (-seconds / MONEY_HALF_LIFE_S)
-        self.quality = [value * quality for value in self.quality]
-        self.money = [value * money for value in self.money]
-        self.hist = {index: count * money for index, count in self.hist.items() if count * money > 1e-3}
-
-    def cap(self) -> None:
-        """Let the oldest count less, so that at most OWN_CAP samples stay."""
-        answers, empty, failures, judged, _ = self.quality
-        if (n := (judged + empty + failures) if judged else (answers + failures)) > OWN_CAP:
-            self.quality = [value * OWN_CAP / n for value in self.quality]
-
-
-def success(quality: Iterable[float], *, judged: bool) -> tuple[float, float]:
-    """`(n, s)`: samples and successes, by the one definition of success.
-
-    (verdicts + answers without verdict) / (answers + failures outside an open circuit); an empty answer is 0; where there
-    have been verdicts, unjudged answers are left out.
-    """
-    answers, empty, failures, verdicts, quality_micro = quality
-    score = quality_micro * 1e-6
-    if judged:
-        n = verdicts + empty + failures
-        return max(n, 0.0), min(max(score, 0.0), max(n, 0.0))
-    n = max(answers + failures, 0.0)
-    return n, min(max(score + max(answers - empty - verdicts, 0.0), 0.0), n)
+_BUCKET_US: Final = BUCKET_S * 1_000_000
+Quality = tuple[float, float, float, float, float]  # answers, empty, failures, judged, quality_micro
 
 
 class Line:
     """The books of one series. Not thread-safe: its windows hold the lock."""
 
     __slots__ = (
-        "closed", "cut", "expected", "fleet", "fleet_sums", "grudge", "host", "host_open", "minus", "newest", "own",
-        "own_seq", "seen", "series", "stale",
+        "closed", "cuts", "excused", "expected", "fleet", "fleet_sums", "grudge", "host", "host_open", "live", "newest",
+        "own", "seen", "series", "stale",
     )  # fmt: skip
 
     def __init__(self, series: Series) -> None:
         self.series = series
         self.own: dict[int, Counts] = {}
-        self.own_seq: dict[int, int] = {}
         self.host: dict[int, dict[str, Row]] = {}
         self.fleet: dict[int, dict[str, Row]] = {}
-        self.closed, self.host_open, self.fleet_sums = Sums(), Sums(), Sums()
-        self.minus = [0.0] * len(QUALITY)  # what open buckets hold and quality leaves out
+        self.closed, self.host_open, self.fleet_sums, self.live = Sums(), Sums(), Sums(), Sums()
+        self.excused: dict[int, list[float]] = {}  # by bucket: quality that rows hold and the reading leaves out
+        self.cuts: list[tuple[int, float]] = []  # change-points: what was up to that bucket keeps this share
         self.newest = 0  # bucket number; those before newest - 1 are folded
-        self.cut: tuple[int, float] | None = None  # a change-point: evidence up to that bucket keeps this share
-        self.expected, self.grudge = 0.8, 0.0  # drift.py's
-        self.seen = [0] * 5  # QUALITY, undiscounted
+        self.seen = [0] * len(QUALITY)  # undiscounted
+        self.expected, self.grudge = 0.8, 0.0  # what drift.py compares with, and its sum
         self.stale = False
 
-    def counts(self, at_us: int, seq: int) -> Counts:
-        """This process's totals of a moment, to be written to now."""
-        bucket = at_us // (BUCKET_S * 1_000_000)
-        if bucket > self.newest:
-            self.roll(bucket)
-        if (counts := self.own.get(bucket)) is None:
-            counts = self.own[bucket] = Counts()
-        self.own_seq[bucket] = seq
-        return counts
-
-    def observe(self, it: Observation, seq: int) -> None:
-        """Count one attempt, in constant time."""
-        counts = self.counts(it.at_us, seq)
+    def observe(self, it: Observation) -> int:
+        """Count one attempt, in constant time. The bucket it fell into."""
+        bucket, counts = self._counts(it.at_us)
+        answered = it.outcome == "success"
+        self._note(
+            (answered, answered and it.empty, it.outcome == "failure" and it.circuit == "closed", 0, 0), bucket, 1.0
+        )
+        if bucket < self.newest - 1:  # begun long ago: its bucket is folded already
+            late = Counts()
+            late.observe(it)
+            self.closed.add(late, 0.0, weights(self.newest - bucket)[1])
+            counts.include(late)
+            self._total()
+            return bucket
+        before = [getattr(counts, name) for name in MONEY]
         counts.observe(it)
-        self.seen[0] += it.outcome == "success"
-        self.seen[1] += it.outcome == "success" and it.empty
-        self.seen[2] += it.outcome == "failure" and it.circuit == "closed"
-        if it.at_us // (BUCKET_S * 1_000_000) < self.newest - 1:  # begun long ago: its bucket is folded already
-            alone = Counts()
-            alone.observe(it)
-            self.closed.add(alone)
+        money = self.live.money
+        for index, name in enumerate(MONEY):
+            money[index] += getattr(counts, name) - before[index]
+        return bucket
 
-    def judge(self, at_us: int, quality_micro: int, replaces_micro: int | None, seq: int) -> None:
+    def judge(self, at_us: int, quality_micro: int, replaces_micro: int | None) -> int:
         """Count one verdict in the bucket of its call."""
-        counts = self.counts(at_us, seq)
+        bucket, counts = self._counts(at_us)
         judged, change = (1, quality_micro) if replaces_micro is None else (0, quality_micro - replaces_micro)
         counts.judged += judged
-        self.seen[3] += judged
         counts.quality_micro += change
-        if (bucket := at_us // (BUCKET_S * 1_000_000)) < self.newest - 1:
-            weight = 2.0 ** (-(self.newest - bucket) * BUCKET_S / QUALITY_HALF_LIFE_S)
-            self.closed.quality[3] += weight * judged
-            self.closed.quality[4] += weight * change
+        self._note((0, 0, 0, judged, change), bucket, weights(self.newest - 1 - bucket)[0])
+        return bucket
 
-    def roll(self, bucket: int) -> None:
-        """Time has come to a new bucket: fold those before the last."""
-        boundary = self.newest - 1
-        self.newest = bucket
-        self.closed.fade((bucket - 1 - boundary) * BUCKET_S if boundary > 0 else 0)
-        for number in [number for number in (boundary, boundary + 1) if number < bucket - 1]:
-            self._fold(number)
-        self.closed.quality = [value - less for value, less in zip(self.closed.quality, self.minus, strict=True)]
-        self.minus = [0.0] * len(QUALITY)
-        self.closed.cap()
-        self._reopen()
+    def excuse(self, quality: Quality) -> None:
+        """Leave so much out of the reading; the rows keep it."""
+        kept = self.excused.setdefault(self.newest, [0.0] * len(QUALITY))
+        self.excused[self.newest] = [old + more for old, more in zip(kept, quality, strict=True)]
+        self.live.less(quality)
 
-    def _fold(self, number: int) -> None:
-        age = (self.newest - 1 - number) * BUCKET_S
-        weights = 2.0 ** (-age / QUALITY_HALF_LIFE_S), 2.0 ** (-age / MONEY_HALF_LIFE_S)
-        if (own := self.own.get(number)) is not None:
-            self.closed.add(own, *weights)
-        for row in self.host.get(number, {}).values():
-            self.closed.add(Counts(row.tally), *weights)
-        if self.cut is not None and self.cut[0] == number:
-            self.closed.quality = [value * self.cut[1] for value in self.closed.quality]
+    def cut(self, *, judged: bool) -> None:
+        """A change-point: only a short memory stays."""
+        n, _ = success(self.live.quality, judged=judged)
+        share = min(1.0, SHORT_MEMORY / max(1.0, n))
+        folded = self.closed.quality
+        rest = [(whole - old) * (1.0 - share) for whole, old in zip(self.live.quality, folded, strict=True)]
+        self.closed.quality = [old * share for old in folded]
+        self.cuts = [*self.cuts[-7:], (self.newest - 2, share)]
+        self.live.less([old * (1.0 - share) for old in folded])
+        self.excuse((rest[0], rest[1], rest[2], rest[3], rest[4]))
 
-    def absorb(self, row: Row, scope: str) -> bool:
+    def absorb(self, row: Row, scope: Literal["host", "fleet"]) -> bool:
         """Take another writer's totals; False if they are known already."""
         bucket, books = row.bucket_s // BUCKET_S, self.host if scope == "host" else self.fleet
         rows = books.setdefault(bucket, {})
@@ -232,30 +100,133 @@ class Line:
         if known is not None and not newer(row, known):
             return False
         rows[row.writer] = row
+        if bucket > self.newest:
+            self._roll(bucket)
         for sign, tally in ((1, row.tally), (-1, known.tally if known else None)):
             if tally is not None:
                 self.seen = [old + sign * getattr(tally, name) for old, name in zip(self.seen, QUALITY, strict=True)]
-        if scope == "host" and bucket > self.newest:
-            self.roll(bucket)
-        self.stale = True
+                if scope == "fleet":
+                    quality, money = weights(self.newest - bucket)
+                    self.fleet_sums.add(Counts(tally), sign * quality, sign * money)
+        if scope == "host":
+            self.stale = self.stale or bucket < self.newest - 1
+            if bucket >= self.newest - 1:
+                self._reopen()
+        self._total()
         return True
 
-    def refold(self) -> None:
-        """Fold everything anew, where rows came or changed."""
-        self.closed, self.stale, self.fleet_sums = Sums(), False, Sums()
-        self.minus = [0.0] * len(QUALITY)
-        self.newest = max([self.newest, *self.fleet])
-        for number in sorted(self.own.keys() | self.host.keys()):
-            if number < self.newest - 1:
-                self._fold(number)
-                self.closed.cap()
-        for number, rows in self.fleet.items():
-            age = (self.newest - number) * BUCKET_S
-            for row in rows.values():
-                self.fleet_sums.add(
-                    Counts(row.tally), 2.0 ** (-age / QUALITY_HALF_LIFE_S), 2.0 ** (-age / MONEY_HALF_LIFE_S)
-                )
+    def folding(self) -> tuple[int, list[tuple[int, list[Counts | Tally]]]]:
+        """What a fold from scratch needs: `fold` may then run without the lock."""
+        numbers = sorted(number for number in self.own.keys() | self.host.keys() if number < self.newest - 1)
+        own, host = self.own, self.host
+        parts: list[tuple[int, list[Counts | Tally]]] = [
+            (number, [*([own[number]] if number in own else ()), *(row.tally for row in host.get(number, {}).values())])
+            for number in numbers
+        ]
+        return self.newest, parts
+
+    def fold(self, newest: int, parts: Iterable[tuple[int, list[Counts | Tally]]]) -> Sums:
+        """Everything that is over, in one sum: oldest first, so that the cap forgets the oldest."""
+        total, cuts, last = Sums(), list(self.cuts), 0
+        for number, counted in parts:
+            total.fade((number - last) * BUCKET_S if last else 0)
+            last = number
+            while cuts and cuts[0][0] < number:
+                share = cuts.pop(0)[1]
+                total.quality = [value * share for value in total.quality]
+            for it in counted:
+                total.add(Counts(it) if isinstance(it, Tally) else it)
+            total.less(self.excused.get(number, ()) or [0.0] * len(QUALITY))
+            total.cap()
+        for _, share in cuts:
+            total.quality = [value * share for value in total.quality]
+        total.fade((newest - 1 - last) * BUCKET_S if last else 0)
+        return total
+
+    def install(self, newest: int, closed: Sums) -> bool:
+        """Take a fold that was made meanwhile; False if a bucket closed since."""
+        if newest != self.newest:
+            return False
+        self.closed, self.stale = closed, False
+        self._total()
+        return True
+
+    def forget(self, before_s: float) -> bool:
+        """Drop buckets from before a moment; True if nothing is left."""
+        for books in (self.own, self.host, self.fleet, self.excused):
+            for number in [number for number in books if (number + 1) * BUCKET_S <= before_s]:
+                del books[number]
+        gone = self.seen = [0] * len(QUALITY)
+        for it in self.totals(0.0):
+            gone = [old + getattr(it, name) for old, name in zip(gone, QUALITY, strict=True)]
+        self.seen = gone
+        return not (self.own or self.host or self.fleet)
+
+    def totals(self, since_s: float) -> Iterator[Counts | Tally]:
+        """Exact totals of everybody since a moment, bucket by bucket."""
+        for number, counts in self.own.items():
+            if (number + 1) * BUCKET_S > since_s:
+                yield counts
+        for books in (self.host, self.fleet):
+            for number, rows in books.items():
+                if (number + 1) * BUCKET_S > since_s:
+                    yield from (row.tally for row in rows.values())
+
+    def stat(self, now_s: float, *, judged: bool) -> Stat:
+        """The effective figures at a moment."""
+        n, s = success(self.live.quality, judged=judged)
+        share = min(1.0, CAP / n) if n else 1.0
+        far_n, far_s = success(self.fleet_sums.quality, judged=judged)
+        far = min(FLEET_WEIGHT, FLEET_CAP / far_n) if far_n else 0.0
+        idle = now_s - (self.newest + 1) * BUCKET_S
+        fade = 2.0 ** (-idle / QUALITY_HALF_LIFE_S) if idle > 0 else 1.0
+        samples = round(success(self.seen, judged=judged)[0])
+        reading = [(n * share + far_n * far) * fade, (s * share + far_s * far) * fade, samples]
+        return Stat._make([*reading, *self.live.money, self._latencies()])
+
+    def _latencies(self) -> Latencies:
+        sums: list[Counts | Sums] = [self.closed, self.host_open, self.fleet_sums]
+        sums.extend(own for number in (self.newest - 1, self.newest) if (own := self.own.get(number)) is not None)
+        return tuple((dict(it.hist), it.scale) for it in sums if it.hist)
+
+    def _counts(self, at_us: int) -> tuple[int, Counts]:
+        bucket = at_us // _BUCKET_US
+        if bucket > self.newest:
+            self._roll(bucket)
+        if (counts := self.own.get(bucket)) is None:
+            counts = self.own[bucket] = Counts()
+        return bucket, counts
+
+    def _note(self, quality: tuple[int, int, int, int, int], bucket: int, weight: float) -> None:
+        live, folded = self.live.quality, self.closed.quality if bucket < self.newest - 1 else None
+        for index, value in enumerate(quality):
+            if value:
+                self.seen[index] += value
+                live[index] += weight * value
+                if folded is not None:
+                    folded[index] += weight * value
+
+    def _roll(self, bucket: int) -> None:
+        """Time has come to a new bucket: fold those before the last."""
+        boundary, first = self.newest - 1, self.newest == 0
+        self.newest = bucket
+        if not first:
+            self.closed.fade((bucket - 1 - boundary) * BUCKET_S)
+            self.fleet_sums.fade((bucket - 1 - boundary) * BUCKET_S)
+        for number in (boundary, boundary + 1):
+            if number < bucket - 1:
+                for it in self._both(number):
+                    self.closed.add(it, *weights(bucket - 1 - number))
+                self.closed.less(self.excused.get(number, ()) or [0.0] * len(QUALITY))
+        self.closed.cap()
         self._reopen()
+        self._total()
+
+    def _both(self, number: int) -> Iterator[Counts]:
+        if (own := self.own.get(number)) is not None:
+            yield own
+        for row in self.host.get(number, {}).values():
+            yield Counts(row.tally)
 
     def _reopen(self) -> None:
         self.host_open = Sums()
@@ -263,49 +234,14 @@ class Line:
             for row in self.host.get(number, {}).values():
                 self.host_open.add(Counts(row.tally))
 
-    def forget(self, before_s: float) -> bool:
-        """Drop buckets from before a moment; True if nothing is left."""
-        for books in (self.own, self.own_seq, self.host, self.fleet):
-            for number in [number for number in books if (number + 1) * BUCKET_S <= before_s]:
-                del books[number]
-        return not (self.own or self.host or self.fleet)
-
-    def tally(self, since_s: float) -> Tally:
-        """Exact totals of everybody since a moment."""
-        total = Tally()
-        for number, counts in self.own.items():
-            if (number + 1) * BUCKET_S > since_s:
-                total += counts.tally()
-        for books in (self.host, self.fleet):
-            for number, rows in books.items():
-                if (number + 1) * BUCKET_S > since_s:
-                    total = sum((row.tally for row in rows.values()), total)
-        return total
-
-    def stat(self, now_s: float, *, judged: bool) -> Stat:
-        """The effective figures at a moment."""
-        opened = [counts for number in (self.newest - 1, self.newest) if (counts := self.own.get(number)) is not None]
-        local, hosts, fleet = self.closed, self.host_open, self.fleet_sums
-        quality = [a + b - c for a, b, c in zip(local.quality, hosts.quality, self.minus, strict=True)]
-        money = [a + b + FLEET_WEIGHT * c for a, b, c in zip(local.money, hosts.money, fleet.money, strict=True)]
-        for counts in opened:
-            quality = [old + getattr(counts, name) for old, name in zip(quality, QUALITY, strict=True)]
-            money = [old + getattr(counts, name) for old, name in zip(money, MONEY, strict=True)]
-        n, s = success(quality, judged=judged)
-        share = min(1.0, OWN_CAP / n) if n else 1.0
-        far_n, far_s = success(fleet.quality, judged=judged)
-        far = min(FLEET_WEIGHT, FLEET_CAP / far_n) if far_n else 0.0
-        idle = now_s - (self.newest + 1) * BUCKET_S
-        fade = 2.0 ** (-idle / QUALITY_HALF_LIFE_S) if idle > 0 else 1.0
-        return Stat(
-            (n * share + far_n * far) * fade, (s * share + far_s * far) * fade,
-            round(success(self.seen, judged=judged)[0]),
-            money[2], money[3], money[4], money[5], money[6], money[0], money[1], money[7], money[8], self._latencies(opened),
-        )  # fmt: skip
-
-    def _latencies(self, opened: list[Counts]) -> Latencies:
-        parts: list[tuple[dict[int, float], int]] = [
-            (sums.hist, sums.scale) for sums in (self.closed, self.host_open, self.fleet_sums) if sums.hist
-        ]
-        parts.extend((dict(counts.hist), counts.scale) for counts in opened if counts.hist)
-        return tuple(parts)
+    def _total(self) -> None:
+        """What is read, from its parts."""
+        live = self.live = Sums()
+        live.quality = [a + b for a, b in zip(self.closed.quality, self.host_open.quality, strict=True)]
+        money = zip(self.closed.money, self.host_open.money, self.fleet_sums.money, strict=True)
+        live.money = [a + b + FLEET_WEIGHT * c for a, b, c in money]
+        for number in (self.newest - 1, self.newest):
+            if (counts := self.own.get(number)) is not None:
+                live.quality = [old + getattr(counts, name) for old, name in zip(live.quality, QUALITY, strict=True)]
+                live.money = [old + getattr(counts, name) for old, name in zip(live.money, MONEY, strict=True)]
+            live.less(self.excused.get(number, ()) or [0.0] * len(QUALITY))

@@ -38,8 +38,8 @@ __all__ = [
 class Observation:
     """One finished attempt, as numbers.
 
-    `at_us` is its start in epoch microseconds, `latency_us` the whole attempt, `first_us` the time to the first content
-    (streams only), `cost_nano` nano-USD or None if unknown. `circuit` is the state when it began: failures outside a
+    `at_us` is its start in epoch microseconds, `latency_us` the whole attempt (0 if unknown), `first_us` the time to the
+    first content (streams only), `cost_nano` nano-USD or None if unknown. `circuit` is the state when it began: failures outside a
     closed circuit are the breaker's business, not the model's record. `empty`: it answered, with nothing in it.
     """
 

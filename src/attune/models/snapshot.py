@@ -6,7 +6,7 @@ they come from stay with `windows.py`. This file measures and decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -69,15 +69,15 @@ class Cell:
 
 
 class Detail(NamedTuple):
-    """Exact totals behind a cell: by provider and model, and the newest outcomes, oldest first (1.0 is a failure)."""
+    """Exact totals behind a cell: by provider and model, and of the newest 20 outcomes how many there are and failed."""
 
     totals: Mapping[tuple[str, str], Tally]
     judged: bool
-    recent: Sequence[float]
+    recent: tuple[int, float]
 
 
 def _no_detail(_workflow: str, _stage: str | None, _since_s: float) -> Detail:
-    return Detail({}, False, ())
+    return Detail({}, False, (0, 0.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,24 +1,30 @@
 """This process's evidence: its own rows, and those absorbed from readers, published as immutable snapshots.
 
-One lock, held for one observation, one row or one changed cell at a time; never across a callback. Who reads rows, and
-when, is known elsewhere.
+One lock, held for one observation, one row or the cells that changed, whatever the history; folding and adding up happen
+outside. Who reads rows, and when, is known elsewhere.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from threading import Lock
+from threading import RLock
 from typing import Final, Literal
 
-from attune.models.ledger import KEEP_S, Line
+from attune.models.drift import Track, changed
+from attune.models.histogram import SCALE, index_of
+from attune.models.ledger import KEEP_S, Line, Quality
 from attune.models.performance import Observation, Row, Verdict
 from attune.models.snapshot import Cell, Detail, Snapshot, Stat
+from attune.models.sums import QUALITY, Counts, success
 from attune.models.tally import BUCKET_S, Series, Tally
 
 OTHER: Final = "_other"
 RECENT: Final = 20
 _REFRESH_S: Final = 3600.0  # an idle cell's evidence is aged this often
+_AHEAD_S: Final = 3600.0  # rows from further in the future come from a wrong clock
+_STRENGTH: Final = 12.0
+_PRESUMED: Final = 0.8
 
 _At = tuple[str, str]
 
@@ -33,12 +39,16 @@ class Windows:
     def __init__(self, *, writer: str, max_series: int = 2000) -> None:
         self.writer = writer
         self._max = max_series
-        self._lock = Lock()
+        # Re-entrant, because a stream's finalizer may record in the middle of what holds it.
+        self._lock = RLock()
         self._lines: dict[Series, Line] = {}
         self._at: dict[_At, dict[_At, Line]] = {}
+        self._tracks: dict[_At, Track] = {}
+        self._aside: dict[_At, float] = {}
         self._judged: set[_At] = set()
-        self._recent: dict[_At, deque[tuple[int, float]]] = {}
+        self._recent: dict[_At, deque[list[float]]] = {}  # epoch microseconds, failed 0..1, whether a verdict said so
         self._dirty: dict[Series, Line] = {}
+        self._written: dict[tuple[Series, int], int] = {}  # what changed last comes last
         self._seq = 0
         self._heard_s = 0.0
         self._swept = 0.0
@@ -47,30 +57,39 @@ class Windows:
 
     def record(self, observation: Observation) -> None:
         """Count one finished attempt. It is in the next snapshot."""
+        it = observation
         with self._lock:
-            line = self._line(observation.series)
-            self._seq += 1
-            line.observe(observation, self._seq)
-            self._dirty[line.series] = line
-            if observation.outcome == "success" or (
-                observation.outcome == "failure" and observation.circuit == "closed"
-            ):
-                bad = 0.0 if observation.outcome == "success" and not observation.empty else 1.0
-                self._recent.setdefault(line.series[:2], deque(maxlen=RECENT)).append((observation.at_us, bad))
+            line = self._line(it.series)
+            self._mark(line, line.observe(it))
+            answered = it.outcome == "success"
+            if not answered and not (it.outcome == "failure" and it.circuit == "closed"):
+                return
+            bad = not answered or it.empty
+            recent = self._recent.setdefault(line.series[:2], deque(maxlen=RECENT))
+            recent.append([it.at_us, float(bad), float(bad)])
+            if answered:
+                latency = it.latency_us if it.first_us is None else it.first_us
+                if latency > 0:
+                    self._track(line).time(index_of(latency), 1.0)
+                if it.empty or line.series[:2] not in self._judged:
+                    self._weigh(line, 0.0 if bad else 1.0, (1, it.empty, 0, 0, 0))
 
     def judge(self, verdict: Verdict) -> None:
         """Count one verdict, in the bucket of the call that it is about."""
+        it = verdict
         with self._lock:
-            line = self._line(verdict.series)
-            self._seq += 1
-            line.judge(verdict.at_us, verdict.quality_micro, verdict.replaces_micro, self._seq)
-            self._mark_judged(line.series[:2])
-            self._dirty[line.series] = line
-            recent = self._recent.get(line.series[:2], ())
-            for index in range(len(recent) - 1, -1, -1):
-                if recent[index][0] == verdict.at_us:
-                    recent[index] = (verdict.at_us, 1.0 - verdict.quality_micro * 1e-6)  # type: ignore[index]
+            line = self._line(it.series)
+            at = line.series[:2]
+            self._mark(line, line.judge(it.at_us, it.quality_micro, it.replaces_micro))
+            score = it.quality_micro * 1e-6
+            for entry in reversed(self._recent.get(at, ())):
+                if entry[0] == it.at_us:
+                    entry[1:] = [1.0 - score, 1.0]
                     break
+            if at not in self._judged:
+                self._mark_judged(at)
+            elif it.replaces_micro is None:
+                self._weigh(line, score, (0, 0, 0, 1, it.quality_micro))
 
     def absorb(self, rows: Iterable[Row], *, scope: Literal["host", "fleet"]) -> int:
         """Take over what other processes counted; the number of rows that were new or newer.
@@ -78,41 +97,35 @@ class Windows:
         Rows of this writer are left out. Of two rows with one key the higher `seq` wins. Evidence of the host counts as
         one's own; that of the fleet is a prior: weighed by half, at most 100 samples.
         """
-        changed: dict[Series, Line] = {}
         count = 0
+        stale: dict[Series, Line] = {}
         for row in rows:
-            if row.writer == self.writer or row.series.workflow == OTHER:
-                continue
-            with self._lock:
-                line = self._line(row.series)
-                if line.absorb(row, scope):
-                    count += 1
-                    changed[line.series] = line
-                    self._heard_s = max(self._heard_s, float(row.bucket_s))
-                    if row.tally.judged:
-                        self._mark_judged(line.series[:2])
-        for series, line in changed.items():
-            with self._lock:
-                line.refold()
-                self._dirty[series] = line
+            if row.writer != self.writer and row.series.workflow != OTHER:
+                with self._lock:
+                    if (line := self._take(row, scope)) is not None:
+                        count += 1
+                        if line.stale:
+                            stale[line.series] = line
+        for line in stale.values():
+            self._refold(line)
         return count
 
     def own_rows(self, since_seq: int = 0) -> tuple[list[Row], int]:
         """This process's rows that changed after `since_seq`, as absolute totals, and the seq to ask with next time."""
         with self._lock:
-            seq = self._seq
-            found = [
-                Row(
-                    series=series,
-                    bucket_s=bucket * BUCKET_S,
-                    writer=self.writer,
-                    seq=at,
-                    tally=line.own[bucket].tally(),
-                )
-                for series, line in self._lines.items()
-                for bucket, at in line.own_seq.items()
-                if at > since_seq
-            ]
+            seq, keys = self._seq, []
+            for key in reversed(self._written):
+                if (at := self._written[key]) <= since_seq:
+                    break
+                keys.append((key, at))
+        found = []
+        for (series, bucket), at in reversed(keys):
+            with self._lock:
+                line = self._lines.get(series)
+                counts = line.own.get(bucket) if line else None
+                tally = counts.tally() if counts else None
+            if tally is not None:
+                found.append(Row(series=series, bucket_s=bucket * BUCKET_S, writer=self.writer, seq=at, tally=tally))
         return found, seq
 
     def snapshot(self, now_s: float) -> Snapshot:
@@ -128,15 +141,20 @@ class Windows:
 
     def detail(self, workflow: str, stage: str | None, since_s: float) -> Detail:
         """Exact totals at a workflow (and stage) since a moment, as they are now."""
-        totals: dict[_At, Tally] = {}
         with self._lock:
             places = [at for at in self._at if at[0] == workflow and stage in {None, at[1]}]
-            for at in places:
-                for of, line in self._at[at].items():
-                    totals[of] = totals.get(of, Tally()) + line.tally(since_s)
-            newest = sorted(entry for at in places for entry in self._recent.get(at, ()))
+            parts = [(of, list(line.totals(since_s))) for at in places for of, line in self._at[at].items()]
             judged = any(at in self._judged for at in places)
-        return Detail(totals, judged, [bad for _, bad in newest[-RECENT:]])
+            newest = sorted(tuple(entry) for at in places for entry in self._recent.get(at, ()))
+            lines = [line for at in places for line in self._at[at].values()]
+        totals: dict[_At, Counts] = {}
+        for of, tallies in parts:
+            whole = totals.setdefault(of, Counts())
+            for tally in tallies:
+                whole.include(tally)
+        known = [bad for _, bad, verdict in newest if verdict or not judged][-RECENT:]
+        recent = (len(known), sum(known)) if len(known) == RECENT else _recent(lines, known, judged=judged)
+        return Detail({of: counts.tally() for of, counts in totals.items()}, judged, recent)
 
     def _line(self, series: Series) -> Line:
         if (line := self._lines.get(series)) is not None:
@@ -147,10 +165,56 @@ class Windows:
         self._at.setdefault(series[:2], {})[series[2:]] = line
         return line
 
+    def _track(self, line: Line) -> Track:
+        of = line.series[2:]
+        if (track := self._tracks.get(of)) is None:
+            track = self._tracks[of] = Track()
+        return track
+
+    def _mark(self, line: Line, bucket: int) -> None:
+        self._seq += 1
+        key = (line.series, bucket)
+        self._written.pop(key, None)
+        self._written[key] = self._seq
+        self._dirty[line.series] = line
+
     def _mark_judged(self, at: _At) -> None:
-        if at not in self._judged:
-            self._judged.add(at)
-            self._dirty.update((line.series, line) for line in self._at[at].values())
+        self._judged.add(at)
+        self._dirty.update((line.series, line) for line in self._at[at].values())
+
+    def _weigh(self, line: Line, score: float, quality: Quality) -> None:
+        track = self._track(line)
+        if track.weigh(line, score, quality):
+            of = line.series[2:]
+            self._aside = {name: it.share for name, it in self._tracks.items() if it.aside}
+            self._dirty.update((it.series, it) for it in self._lines.values() if it.series[2:] == of)
+        elif not track.aside and changed(line, score):
+            line.cut(judged=line.series[:2] in self._judged)
+
+    def _take(self, row: Row, scope: Literal["host", "fleet"]) -> Line | None:
+        if self._snapshot.at_s and row.bucket_s > self._snapshot.at_s + _AHEAD_S:
+            return None
+        line = self._line(row.series)
+        if not line.absorb(row, scope):
+            return None
+        self._dirty[line.series] = line
+        self._heard_s = max(self._heard_s, float(row.bucket_s))
+        for index, count in row.tally.buckets:
+            self._track(line).time(index, float(count), row.tally.scale)
+        if row.tally.judged and line.series[:2] not in self._judged:
+            self._mark_judged(line.series[:2])
+        return line
+
+    def _refold(self, line: Line) -> None:
+        """Fold outside the lock; a bucket that closes meanwhile makes it be done again."""
+        for _ in range(3):
+            with self._lock:
+                newest, parts = line.folding()
+            closed = line.fold(newest, parts)
+            with self._lock:
+                if line.install(newest, closed):
+                    self._dirty[line.series] = line
+                    return
 
     def _sweep(self, now_s: float) -> None:
         first, self._swept = not self._swept, now_s
@@ -159,42 +223,70 @@ class Windows:
         for series, line in list(self._lines.items()):
             if line.forget(now_s - KEEP_S):
                 del self._lines[series], self._at[series[:2]][series[2:]]
+                if not self._at[series[:2]]:
+                    del self._at[series[:2]]
+                    self._judged.discard(series[:2])
+                    self._recent.pop(series[:2], None)
             self._dirty[series] = line
+        oldest = (now_s - KEEP_S) // BUCKET_S
+        self._written = {key: seq for key, seq in self._written.items() if key[1] >= oldest}
 
     def _publish(self, now_s: float) -> None:
-        before = self._snapshot
+        before, dirty = self._snapshot, self._dirty
+        self._dirty = {}
         cells, pool = dict(before.cells), dict(before.pool)
         fresh: dict[_At, dict[_At, Stat]] = {}
-        for series, line in self._dirty.items():
+        for series, line in dirty.items():
             at, of = series[:2], series[2:]
             if (stats := fresh.get(at)) is None:
-                old_cell = cells.get(at)
-                stats = fresh[at] = dict(old_cell.stats) if old_cell else {}
+                stats = fresh[at] = dict(cells[at].stats) if at in cells else {}
             old = stats.pop(of, None)
             new = line.stat(now_s, judged=at in self._judged) if series in self._lines else None
+            track = self._track(line)
+            whole = pool[of] = _pooled(pool.get(of), old, new, track)
             if new is not None:
                 stats[of] = new
-            pool[of] = _pooled(pool.get(of), old, new)
-            self._count_tokens(old, new)
-        self._dirty = {}
+                usual = (whole.s + 6 * _PRESUMED) / (whole.n + 6)
+                line.expected = (new.s + _STRENGTH * usual) / (new.n + _STRENGTH)
+            for sign, stat in ((1.0, new), (-1.0, old)):
+                if stat is not None:
+                    self._tokens[0] += sign * stat.tokened
+                    self._tokens[1] += sign * stat.tokens_in
+                    self._tokens[2] += sign * stat.tokens_out
         for at, stats in fresh.items():
-            cells[at] = Cell(stats, judged=at in self._judged)
+            if stats:
+                cells[at] = Cell(stats, judged=at in self._judged)
+            else:
+                cells.pop(at, None)
         n, given, got = self._tokens
         self._snapshot = Snapshot(
-            at_s=now_s, heard_s=self._heard_s, cells=cells, pool=pool, detail=self.detail,
+            at_s=now_s, heard_s=self._heard_s, cells=cells, pool=pool, detail=self.detail, quarantined=self._aside,
             tokens=(given / n, got / n) if n >= 1 else None,
         )  # fmt: skip
 
-    def _count_tokens(self, old: Stat | None, new: Stat | None) -> None:
-        for sign, stat in ((1.0, new), (-1.0, old)):
-            if stat is not None:
-                for index, value in enumerate((stat.tokened, stat.tokens_in, stat.tokens_out)):
-                    self._tokens[index] += sign * value
+
+def _pooled(pool: Stat | None, old: Stat | None, new: Stat | None, track: Track) -> Stat:
+    """The model's sums over all cells, after one cell's figures changed; latencies are those of its track."""
+    base, gone, come = pool or Stat(), old or Stat(), new or Stat()
+    sums = [max(0, total - less + more) for total, less, more in zip(base[:10], gone[:10], come[:10], strict=True)]
+    return Stat._make([*sums, track.timed, 0.0, ((dict(track.hist), SCALE),)])
 
 
-def _pooled(pool: Stat | None, old: Stat | None, new: Stat | None) -> Stat:
-    """The model's sum over all cells, after one cell's figures changed. Latencies are pooled elsewhere."""
-    base = pool or Stat()
-    gone, come = old or Stat(), new or Stat()
-    sums = [max(0, total - less + more) for total, less, more in zip(base[:12], gone[:12], come[:12], strict=True)]
-    return Stat._make([*sums, ()])
+def _recent(lines: list[Line], known: list[float], *, judged: bool) -> tuple[int, float]:
+    """The newest outcomes where this process has seen too few itself: whole buckets, scaled down to RECENT."""
+    buckets: dict[int, list[Tally | Counts]] = {}
+    for line in lines:
+        for books in (line.host, line.fleet):
+            for number, rows in list(books.items()):
+                buckets.setdefault(number, []).extend(row.tally for row in list(rows.values()))
+    n, failed = float(len(known)), sum(known)
+    for number in sorted(buckets, reverse=True):
+        if n >= RECENT:
+            break
+        there = Counts()
+        for tally in buckets[number]:
+            there.include(tally)
+        more, good = success([getattr(there, name) for name in QUALITY], judged=judged)
+        share = min(1.0, (RECENT - n) / more) if more else 0.0
+        n, failed = n + more * share, failed + (more - good) * share
+    return round(n), failed
