@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from attune.errors import AttuneError, ConfigError
+from attune.errors import AttuneError, ConfigError, StateError
 from attune.models.auth_fields import AuthMode, SubscriptionTier
 from attune.models.auth_file import backup_of, is_there, locate, set_aside
 from attune.models.auth_strategy import AuthStrategy, read_strategy
@@ -127,13 +127,17 @@ def set_strategy_aside(*, yes: bool) -> int:
     if not is_there(path):
         console.print(f"Nothing to reset: there is no {escape(str(path))}", soft_wrap=True)
         return DONE
-    if not yes and _attended() and not typer.confirm(f"Set {path} aside?"):
-        console.print("Left as it was.")
-        return NOT_IN_ORDER
-    try:
-        kept = set_aside(path)
-    except OSError as error:
-        return _not_in_order(f"{path} could not be moved ({error.strerror or error}).")
+    kept = None
+    with _told() as failed:
+        if not yes and _attended() and not typer.confirm(f"Set {path} aside?"):
+            console.print("Left as it was.")
+            return NOT_IN_ORDER
+        try:
+            kept = set_aside(path)
+        except OSError as error:
+            raise StateError(f"{path} could not be moved ({error.strerror or error}).") from error
+    if failed:
+        return failed[0]
     console.print(f"Reset. What was there is kept as {escape(str(kept))}", soft_wrap=True)
     console.print("Run `attune auth setup` to choose anew.")
     return DONE
