@@ -195,13 +195,18 @@ def test_a_look_up_asks_the_book_once():
         assert found.find("alpha-1") is ALPHA
         assert found.find("unknown") is None
     assert book.asked == [("alpha-1", None), ("unknown", None)]
+    found.resolve("alpha-1")
+    asked = len(book.asked)
+    found.resolve("alpha-1")
+    assert len(book.asked) == asked
 
 
 def test_what_is_remembered_is_bounded():
     found = catalogue()
     for number in range(10_000):
         found.find(f"model-{number}")
-    assert len(found._found) <= 4096
+        found.resolve(f"model-{number}")
+    assert max(len(found._found), len(found._read)) <= 4096
     assert found.find("alpha-1") is ALPHA
 
 

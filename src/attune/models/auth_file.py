@@ -16,7 +16,6 @@ from attune.errors import StateError
 
 FILE_NAME: Final = "auth_strategy.json"
 LARGEST: Final = 1_000_000  # bytes; a strategy is under one kilobyte, so more than this is some other file
-_READ: Final = (
     os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 )  # a FIFO must not hang the reader
 
@@ -39,7 +38,8 @@ def backup_of(path: Path) -> Path:
 
 def read(path: Path) -> bytes:
     """All of a regular file of at most 1 MB; a link is followed. Raises OSError for anything else, and never waits."""
-    handle = os.open(path, _READ)
+    no_wait = getattr(os, "O_NONBLOCK", 0)  # opening a FIFO would else hang until somebody writes
+    handle = os.open(path, os.O_RDONLY | no_wait | getattr(os, "O_CLOEXEC", 0))
     try:
         facts = os.fstat(handle)
         if not stat.S_ISREG(facts.st_mode):

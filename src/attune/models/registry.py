@@ -166,7 +166,7 @@ class Catalogue:
     tier. A user's model fills a tier of its provider that `defaults` leaves empty, and replaces a default of the same id.
     """
 
-    __slots__ = ("_book", "_defaults", "_found", "_own", "_tiers")
+    __slots__ = ("_book", "_defaults", "_found", "_own", "_read", "_tiers")
 
     def __init__(
         self,
@@ -179,6 +179,7 @@ class Catalogue:
         self._book = book
         self._defaults = {name: dict(tiers) for name, tiers in (defaults or {}).items()}
         self._found: dict[tuple[str, str | None], ModelInfo | None] = {}
+        self._read: dict[tuple[str, str | None], tuple[str, str]] = {}
         self._tiers: dict[str, Mapping[ModelTier, ModelInfo]] = {}
 
     def override(self, models: Iterable[ModelInfo]) -> Catalogue:
@@ -218,8 +219,19 @@ class Catalogue:
 
         An id of the catalogue is that model, slashes and all (the user's models first, then those of `provider`); else
         what stands before the first "/" is the provider, if that is a known provider's name; else `provider`; else
-        "other".
+        "other". One dictionary look-up after the first time.
         """
+        key = (candidate, provider)
+        try:
+            return self._read[key]
+        except KeyError:
+            pass
+        if len(self._read) >= _REMEMBERED:
+            self._read.clear()
+        read = self._read[key] = self._resolve(candidate, provider)
+        return read
+
+    def _resolve(self, candidate: str, provider: str | None) -> tuple[str, str]:
         if (own := self._of_user(candidate, None)) is not None and (
             provider is None or not self._at(candidate, provider)
         ):
