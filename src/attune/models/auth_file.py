@@ -16,8 +16,6 @@ from attune.errors import StateError
 
 FILE_NAME: Final = "auth_strategy.json"
 LARGEST: Final = 1_000_000  # bytes; a strategy is under one kilobyte, so more than this is some other file
-    os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
-)  # a FIFO must not hang the reader
 
 
 def locate() -> Path:
