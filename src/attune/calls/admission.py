@@ -52,7 +52,7 @@ class Admission:
         self._check_deadline()
         if self._due is not None:
             place, self._due = self._due, None
-            return self._admit([place], "retry") or self._give_up([])
+            return 0.0 if self._admitted(place, "retry") else self._give_up([])
         refusals: list[tuple[int, Refusal]] = []
         for place in self._untried():
             permit = self._acquire(place)
@@ -116,13 +116,12 @@ class Admission:
         # None is a breaker that failed: law 5 lets the attempt through
         return call.safely("breaker", acquire, target.provider, target.model, endpoint=target.endpoint, now=now)  # type: ignore[no-any-return]
 
-    def _admit(self, places: list[int], kind: AttemptKind) -> float | None:
-        for place in places:
-            permit = self._acquire(place)
-            if not isinstance(permit, Refusal):
-                self._next = (place, permit, kind)
-                return 0.0
-        return None
+    def _admitted(self, place: int, kind: AttemptKind) -> bool:
+        permit = self._acquire(place)
+        if isinstance(permit, Refusal):
+            return False
+        self._next = (place, permit, kind)
+        return True
 
     def _rest(self, refusals: list[tuple[int, Refusal]]) -> float:
         """Nothing was tried and every circuit refuses: wait out a short cooldown, probe the one due soonest, or refuse."""

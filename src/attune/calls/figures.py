@@ -26,7 +26,8 @@ def cost_nano(attempt: Try, outcome: Outcome, failure: Failure | None, facts: Fa
     if reported is not None and reported.cost_usd is not None:
         nano: int = round(reported.cost_usd * 1e9)
         return nano
-    if failure is not None and failure.rule.billed == "no":
+    begun = attempt.reader is not None and attempt.reader.content
+    if failure is not None and failure.rule.billed == "no" and not begun:
         return 0
     if outcome != "success":
         return None

@@ -64,9 +64,7 @@ def routed(
         on_infeasible=on_infeasible,
     )
     bound: Any = max_attempts
-    if bound is not None and (
-        isinstance(bound, bool) or not isinstance(bound, int) or bound < 1
-    ):
+    if bound is not None and (isinstance(bound, bool) or not isinstance(bound, int) or bound < 1):
         raise ConfigError(f"routed(max_attempts={max_attempts!r}): max_attempts must be a whole number, 1 or more.")
     for name, hook in (("judge", judge), ("classify", classify)):
         if hook is not None and not callable(hook):

@@ -78,6 +78,7 @@ class Runtime:
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._closed = False
+        self._ages: dict[str, tuple[float, float]] = {}  # reader -> age of its newest word, and when that was said
 
     # -- parts, each built when first needed
 
@@ -122,9 +123,11 @@ class Runtime:
         return self.windows.snapshot(self.clock.time())
 
     def data_age_s(self) -> float | None:
-        """Seconds since a reader last brought something; None where none has."""
-        refresher = self._refresher
-        return None if refresher is None else refresher.age_s()
+        """How old the oldest reader's newest word is, in seconds; None where no reader has spoken."""
+        if not self._ages:
+            return None
+        now = self.clock.monotonic()
+        return max(age_s + now - at for age_s, at in self._ages.values())
 
     # -- around a call
 
@@ -251,9 +254,9 @@ class Runtime:
         else:
             files = self.settings.home / "telemetry"
             given = (f"file:{files}",) if files.is_dir() else ()
-        from attune.telemetry.readers import reader_from
+        from attune.telemetry.readers import from_text
 
-        return tuple(reader_from(each) if isinstance(each, str) else each for each in given)
+        return tuple(from_text(each) if isinstance(each, str) else each for each in given)
 
     def _start_refresher(self) -> None:
         with self._lock:
@@ -262,17 +265,35 @@ class Runtime:
             try:
                 from attune.telemetry.refresh import Refresher
 
+                self._name_writer()
                 self._refresher = Refresher(
                     self.windows,
                     self._readers(),
                     self._store_factory(),
+                    clock=self.clock,
                     refresh_s=self.settings.refresh_s,
-                    on_fault=self.fault,
+                    on_fault=self._on_reader_fault,
+                    on_age=self._on_age,
+                    on_round=self.settle_abandoned,
                 )
                 self._refresher.start()
             except Exception as error:  # noqa: BLE001 - law 5: without readers, the process's own evidence remains
                 self._closed = True
                 self.fault("reader", error)
+
+    def _name_writer(self) -> None:
+        """Count under the name that this process's telemetry bears, so that a reader can leave its own rows out."""
+        from attune.telemetry.pipeline import instance_of
+
+        self.writer = self.windows.writer = instance_of(self.live.tracer_provider) or self.writer
+
+    def _on_reader_fault(self, where: str, error: BaseException) -> None:
+        self.fault(where, error)
+        self.emitter.reader_error(where)
+
+    def _on_age(self, reader: str, age_s: float) -> None:
+        self._ages[reader] = (age_s, self.clock.monotonic())
+        self.emitter.reader_age(reader, age_s)
 
     def _store_factory(self) -> Any:
         if self.settings.state == "memory":

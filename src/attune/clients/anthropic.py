@@ -21,6 +21,7 @@ FAILURES: Mapping[str, FailureKind] = {
     "APITimeoutError": FailureKind.TIMEOUT,
     "APIConnectionError": FailureKind.CONNECTION,
     "APIResponseValidationError": FailureKind.SERVER,
+    "JSONDecodeError": FailureKind.SERVER,  # status 200 and a body that does not parse
     "ConnectError": FailureKind.CONNECTION,
     "ConnectTimeout": FailureKind.CONNECTION,
     "PoolTimeout": FailureKind.TIMEOUT,
