@@ -10,7 +10,7 @@ import anthropic
 import pytest
 
 from attune.errors import ConfigError
-from attune.testing import Behaviour, ScriptedProvider, Step, fail
+from attune.testing import Behaviour, ScriptedProvider, Step, anthropic_wire, fail
 from attune.testing.fate import draw
 from attune.testing.playback import Ask, perform
 from attune.testing.scenario import topic_of
@@ -52,7 +52,7 @@ def test_models_do_not_share_luck_and_draws_do_not_depend_on_their_use():
 
 
 def ask(topic=None, stream=False):
-    return Ask(name="n", model="m", stream=stream, max_tokens=99, input_tokens=1, topic=topic)
+    return Ask(wire=anthropic_wire, name="n", model="m", stream=stream, max_tokens=99, input_tokens=1, topic=topic)
 
 
 def play(behaviour, n, **asked):

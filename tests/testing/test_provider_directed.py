@@ -147,6 +147,20 @@ def test_a_closed_provider_leaves_no_thread_and_no_socket():
     assert (threading.active_count(), descriptors()) == (threads, before)
 
 
+def test_a_connection_that_arrives_as_the_server_stops_is_not_left_behind(provider):
+    """Twenty of them, each connected at the very moment; a socket left open would warn, and warnings are errors."""
+    address = ("127.0.0.1", int(provider.url.rpartition(":")[2]))
+    for _ in range(20):
+        with socket.create_connection(address, timeout=5) as line:
+            provider.stop_listening()
+            assert provider.connections == 0
+            with pytest.raises(ConnectionResetError):
+                line.recv(1)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address, timeout=5)
+        provider.listen()
+
+
 def test_a_closed_provider_says_so(provider):
     provider.close()
     for verb in (provider.listen, provider.stop_listening):

@@ -1,4 +1,4 @@
-"""Which path does what: the Messages API for clients, `/_script` for whoever directs.
+"""Which path does what: the Messages API and Chat Completions for clients, `/_script` for whoever directs.
 
 Pure dispatch: from one HTTP request to one Playback. The scenario decides, `playback.py` performs.
 """
@@ -10,14 +10,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from attune.errors import ConfigError
-from attune.testing import anthropic_wire as wire
+from attune.testing import anthropic_wire, openai_wire
 from attune.testing.behaviour import Behaviour
 from attune.testing.http_wire import HttpRequest
 from attune.testing.playback import Ask, Playback, perform, simple
-from attune.testing.scenario import Received, Scenario, topic_of
+from attune.testing.scenario import Received, Scenario, Turn, topic_of
 from attune.testing.script import Step
+from attune.testing.wire import Wire, count_tokens, prompt_text
 
 CONTROL = "/_script"
+_UNLIMITED = 1_000_000
+_SPOKEN: Mapping[str, Wire] = {"/v1/messages": anthropic_wire, "/v1/chat/completions": openai_wire}
 _HEADERS = ("anthropic-version", "anthropic-beta", "user-agent", "traceparent", "idempotency-key")
 
 
@@ -34,34 +37,41 @@ class Endpoints:
             return self._control(request)
         if request.method == "GET" and request.path.startswith("/v1/models"):
             return self._models(request.path.removeprefix("/v1/models").strip("/"))
-        if request.method == "POST" and request.path in ("/v1/messages", "/v1/messages/count_tokens"):
-            return self._messages(request)
-        return _refused(404, "not_found_error", f"{request.method} {request.path} is not here")
+        if request.method == "POST" and request.path == "/v1/messages/count_tokens":
+            return _count(request)
+        spoken = _SPOKEN.get(request.path) if request.method == "POST" else None
+        if spoken is None:
+            return _refused(anthropic_wire, 404, "not_found_error", f"{request.method} {request.path} is not here")
+        return self._messages(request, spoken)
 
-    def _messages(self, request: HttpRequest) -> Playback:
-        counting = request.path.endswith("count_tokens")
-        body, wrong = _read(request.body, ("model", "messages") if counting else ("model", "max_tokens", "messages"))
+    def _messages(self, request: HttpRequest, spoken: Wire) -> Playback:
+        limited = spoken is anthropic_wire
+        body, wrong = _read(request.body, ("model", "max_tokens", "messages") if limited else ("model", "messages"))
         if wrong:
-            return _refused(400, "invalid_request_error", wrong)
-        prompt = wire.prompt_text(body)
-        tokens = max(1, wire.count_tokens(prompt))
-        if counting:
-            return simple(200, {"input_tokens": tokens}, "count")
+            return _refused(spoken, 400, "invalid_request_error", wrong)
         model = body["model"]
         turn = self._scenario.turn(model)
         if turn is None:
-            return _refused(404, "not_found_error", f"model: {model}")
+            return _refused(spoken, 404, "not_found_error", f"model: {model}")
+        prompt = prompt_text(body)
+        options = body.get("stream_options")
         ask = Ask(
+            wire=spoken,
             name=f"{_plain(model)}_{turn.ordinal:06d}",
             model=model,
             stream=body.get("stream") is True,
-            max_tokens=body["max_tokens"],
-            input_tokens=tokens,
+            max_tokens=body.get("max_completion_tokens") or body.get("max_tokens") or _UNLIMITED,
+            input_tokens=max(1, count_tokens(prompt)),
             topic=topic_of(prompt),
+            tell_usage=isinstance(options, dict) and options.get("include_usage") is True,
         )
         playback = perform(turn.step, turn.behaviour, turn.fate, ask)
+        self._record(request, body, ask, turn, playback)
+        return playback
+
+    def _record(self, request: HttpRequest, body: Mapping[str, Any], ask: Ask, turn: Turn, playback: Playback) -> None:
         received = Received(
-            model=model,
+            model=ask.model,
             ordinal=turn.ordinal,
             stream=ask.stream,
             path=request.path,
@@ -74,15 +84,14 @@ class Endpoints:
             at_s=self._now(),
         )
         self._scenario.record(received, playback)
-        return playback
 
     def _models(self, model: str) -> Playback:
         known = self._scenario.models
         if not model:
-            return simple(200, wire.model_list(known), "models")
+            return simple(200, anthropic_wire.model_list(known), "models")
         if model in known:
-            return simple(200, wire.model_info(model), "models")
-        return _refused(404, "not_found_error", f"model: {model}")
+            return simple(200, anthropic_wire.model_info(model), "models")
+        return _refused(anthropic_wire, 404, "not_found_error", f"model: {model}")
 
     def _control(self, request: HttpRequest) -> Playback:
         if request.method == "GET":
@@ -123,13 +132,22 @@ def _read(raw: bytes, needed: tuple[str, ...]) -> tuple[dict[str, Any], str]:
             return body, f"{name}: Field required"
     if not isinstance(body["model"], str) or not isinstance(body["messages"], list) or not body["messages"]:
         return body, "messages: at least one message is required, and model is a string"
-    if "max_tokens" in needed and not (isinstance(body["max_tokens"], int) and body["max_tokens"] > 0):
-        return body, "max_tokens: Input should be greater than 0"
+    for name in ("max_tokens", "max_completion_tokens"):
+        limit = body.get(name)
+        if (limit is not None or name in needed) and not (isinstance(limit, int) and limit > 0):
+            return body, f"{name}: Input should be greater than 0"
     return body, ""
 
 
-def _refused(status: int, kind: str, text: str) -> Playback:
-    return simple(status, wire.error(kind, text, "req_refused"), "refused")
+def _count(request: HttpRequest) -> Playback:
+    body, wrong = _read(request.body, ("model", "messages"))
+    if wrong:
+        return _refused(anthropic_wire, 400, "invalid_request_error", wrong)
+    return simple(200, {"input_tokens": max(1, count_tokens(prompt_text(body)))}, "count")
+
+
+def _refused(spoken: Wire, status: int, kind: str, text: str) -> Playback:
+    return simple(status, spoken.error(kind, text, "req_refused"), "refused")
 
 
 def _plain(model: str) -> str:

@@ -1,4 +1,5 @@
-"""A scripted provider: a real HTTP server on loopback that speaks the Anthropic Messages API and does as it is told.
+"""A scripted provider: a real HTTP server on loopback that speaks the Anthropic Messages API, and OpenAI's Chat
+Completions below `/v1`, and does as it is told.
 
 `ScriptedProvider` runs in this process, `python -m attune.testing.provider` in one of its own (`remote.py` is the handle
 for that). No key is asked for and none is kept.
@@ -26,6 +27,8 @@ from attune.testing.server import LoopbackServer
 
 class ScriptedProvider:
     """Serves from construction to `close()` (or the end of its `with` block). Thread-safe.
+
+    `url` is what an Anthropic client takes as `base_url`; an OpenAI client takes `url + "/v1"`.
 
     - `models`: model id -> Behaviour. `default`: the behaviour of all others; None: they are answered with 404.
     - `seed`: the n-th request of a model meets the same luck in every run with the same seed.
