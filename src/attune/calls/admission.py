@@ -163,7 +163,7 @@ class Admission:
             wait_s = self._wait_before(place, failure)
             if wait_s is None:
                 continue
-            if len(self._order) > 1 and not self._call.runtime.retry_budget.spend(now=self._call.now_s()):
+            if len(self._order) > 1 and not self._call.runtime.retry_budget.take(now=self._call.now_s()):
                 return None
             self._due = place
             return max(wait_s, 1e-6)

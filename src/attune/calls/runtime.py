@@ -298,12 +298,11 @@ class Runtime:
     def _store_factory(self) -> Any:
         if self.settings.state == "memory":
             return None
-        home, writer = self.settings.home, self.writer
 
         def open_store() -> Any:
             from attune.state.host import HostStore
 
-            return HostStore(home / "state.db", writer=writer)
+            return HostStore(self.settings.home, now=self.clock.time, on_fault=self.fault)
 
         return open_store
 
@@ -313,6 +312,7 @@ class Runtime:
             if self._pid == os.getpid():
                 return
             self._pid = os.getpid()
+            self._ages.clear()
             self.writer = uuid.uuid4().hex
             self.windows = Windows(writer=self.writer, max_series=self.settings.max_series)
             self.circuits = self._make_circuits()
