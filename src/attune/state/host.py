@@ -245,11 +245,11 @@ class HostStore:
 
     def _rows(self, found: Iterable[tuple[Any, ...]], newest: int) -> tuple[list[Row], int]:
         rows = []
-        for *series, bucket_s, writer, seq, tally, change in found:
+        for *series, at_s, writer, seq, tally, change in found:
             newest = max(newest, change)
             with contextlib.suppress(msgspec.MsgspecError):  # a row that no attune wrote
                 totals = self._decode.decode(tally)
-                bucket_s -= bucket_s % BUCKET_S
+                bucket_s = at_s - at_s % BUCKET_S
                 rows.append(Row(series=Series(*series), bucket_s=bucket_s, writer=writer, seq=seq, tally=totals))
         return rows, newest
 

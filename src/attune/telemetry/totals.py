@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from attune.models.ledger import Counts
+from attune.models.sums import Counts
 from attune.models.performance import BUCKET_S, Observation, Row, Series, Verdict
 
 KEEP_S: Final = 8 * 86_400
