@@ -57,7 +57,7 @@ def replace(path: Path, content: bytes, *, keep: bool) -> None:
     """Put new content in a file's place, whole or not at all: mode 0600, in a directory made with mode 0700.
 
     A link is replaced, not written through. `keep`: what was there stays as `.bak`. Raises StateError if the file cannot
-    be written; what was there is then still there.
+    be written; what was there is then still there, at worst under the name of its `.bak`.
     """
     import tempfile
 
