@@ -8,6 +8,7 @@ manual states, holds no lock (`circuits.py` does) and reads no clock: `now` is a
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from attune.models.call import CircuitState
 from attune.models.failures import FailureKind
 
 ACROSS_MODELS: Final = 5  # the provider's circuit opens on so many failures in a row over at least two models
-RANK: Final[dict[CircuitState, int]] = {"closed": 0, "half_open": 1, "open": 2}
+RANK: Mapping[CircuitState, int] = {"closed": 0, "half_open": 1, "open": 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

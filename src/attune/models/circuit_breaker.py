@@ -35,6 +35,7 @@ class Unset(Enum):
 
 
 UNSET: Final = Unset.UNSET
+_MOST_SPELLINGS: Final = 1024
 
 
 class CircuitBreaker:
@@ -74,6 +75,7 @@ class CircuitBreaker:
         )
         private = any(value is not UNSET for value in given)
         self._door = Door(Circuits(settings) if private else None, timer, hook)
+        self._keys: dict[tuple[str, str | None, str | None], tuple[str, str | None]] = {}
 
     # -- status and control ------------------------------------------------------------------------------------------
 
@@ -92,7 +94,7 @@ class CircuitBreaker:
                 raise ConfigError("reset(tier=…) needs a provider. Name it, or reset everything with reset().")
             key: tuple[str | None, str | None] = (None, None)
         else:
-            key = _key(provider, scope, tier)
+            key = self._key(provider, scope, tier)
         circuits, clock = self._settled_parts()
         circuits.reset(*key, now=clock.monotonic())
 
@@ -133,7 +135,7 @@ class CircuitBreaker:
 
         The later one wins; one that is over changes nothing. ConfigError for a naive datetime or a time without end.
         """
-        key = _key(provider, scope, tier)
+        key = self._key(provider, scope, tier)
         moment_s = _moment(until)
         circuits, clock = self._door.parts()
         now = clock.monotonic()
@@ -153,21 +155,20 @@ class CircuitBreaker:
 
     def allows(self, provider: str, scope: str | None = None, *, tier: str | None = None) -> bool:
         """Whether a call may start now. A pure question: takes nothing, changes nothing."""
-        key = _key(provider, scope, tier)
+        key = self._key(provider, scope, tier)
         circuits, clock = self._door.parts()
         return circuits.allows(*key, now=clock.monotonic())
 
     def acquire(self, provider: str, scope: str | None = None, *, tier: str | None = None) -> TimedPermit:
         """Leave for one call: settle it exactly once. Raises CircuitOpenError where the circuit is open or cooling."""
-        permit = self._door.take(*_key(provider, scope, tier))
-        return TimedPermit(permit, self._door.parts()[1])
+        return self._door.take_timed(*self._key(provider, scope, tier))
 
     def is_available(self, provider: str, tier: str | None = None, *, scope: str | None = None) -> bool:
         """The first of two calls: whether a call may start now. If so, say how it went with one of the `record_` calls.
 
         Where the circuit is half-open this takes the probe's slot, for the length of the lease.
         """
-        key = _key(provider, scope, tier)
+        key = self._key(provider, scope, tier)
         circuits, clock = self._door.parts()
         now = clock.monotonic()
         answer = circuits.acquire(*key, now=now)
@@ -178,11 +179,11 @@ class CircuitBreaker:
 
     def record_success(self, provider: str, tier: str | None = None, *, scope: str | None = None) -> None:
         """It went well: settles the oldest permit that this thread or task took for the key by `is_available`."""
-        self._record(_key(provider, scope, tier), "success")
+        self._record(self._key(provider, scope, tier), "success")
 
     def record_failure(self, provider: str, tier: str | None = None, *, scope: str | None = None) -> None:
         """It failed: settles as `record_success` does. Without such a permit it counts only while the circuit is closed."""
-        self._record(_key(provider, scope, tier), "failure")
+        self._record(self._key(provider, scope, tier), "failure")
 
     def guard(
         self, provider: str, scope: str | None = None, *, classify: Classify | None = None, tier: str | None = None
@@ -192,7 +193,7 @@ class CircuitBreaker:
         Any exception counts as a failure but caller errors (TypeError, ValueError, LookupError, AssertionError …),
         cancellations, and answers that say nothing of the provider's health (400, 404, 413, 422; a 429 cools it down).
         """
-        return Guard(self._door, *_key(provider, scope, tier), classify)
+        return Guard(self._door, *self._key(provider, scope, tier), classify)
 
     def protect(
         self, provider: str, scope: str | None = None, *, classify: Classify | None = None, tier: str | None = None
@@ -201,8 +202,18 @@ class CircuitBreaker:
 
         A stream is settled at its end; one that its reader leaves early says nothing of the provider.
         """
-        guard = Guard(self._door, *_key(provider, scope, tier), classify)
+        guard = Guard(self._door, *self._key(provider, scope, tier), classify)
         return guard.protect
+
+    def _key(self, provider: str, scope: str | None, tier: str | None) -> tuple[str, str | None]:
+        """What was handed in, as a key; each spelling is looked at once."""
+        try:
+            return self._keys[provider, scope, tier]
+        except (KeyError, TypeError):
+            key = _key(provider, scope, tier)
+        if len(self._keys) < _MOST_SPELLINGS:
+            self._keys[provider, scope, tier] = key
+        return key
 
     def _record(self, key: tuple[str, str | None], outcome: PermitOutcome) -> None:
         circuits, clock = self._door.parts()

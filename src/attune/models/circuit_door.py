@@ -54,10 +54,10 @@ class TimedPermit:
     A permit that is never settled holds nothing but, if it is a probe, its slot until the lease ends. Thread-safe.
     """
 
-    __slots__ = ("_clock", "_permit")
+    __slots__ = ("_clock", "permit")
 
     def __init__(self, permit: Permit, clock: Clock) -> None:
-        self._permit = permit
+        self.permit = permit
         self._clock = clock
 
     def settle(self, outcome: PermitOutcome, *, kind: FailureKind | None = None, touches: Touches = "model") -> None:
@@ -65,33 +65,33 @@ class TimedPermit:
 
         A failure that `touches` the provider counts on its circuit, and is neutral for the narrow one.
         """
-        if not self._permit.settle_unseen(outcome):
-            self._permit.settle(outcome, now=self._clock.monotonic(), kind=kind, touches=touches)
+        if not self.permit.settle_unseen(outcome):
+            self.permit.settle(outcome, now=self._clock.monotonic(), kind=kind, touches=touches)
 
     @property
     def provider(self) -> str:
         """Whose circuit it is."""
-        return self._permit.provider
+        return self.permit.provider
 
     @property
     def scope(self) -> str | None:
         """The narrow key, if any."""
-        return self._permit.scope
+        return self.permit.scope
 
     @property
     def name(self) -> str:
         """`provider` or `provider:scope`."""
-        return self._permit.name
+        return self.permit.name
 
     @property
     def probe(self) -> bool:
         """Whether a half-open circuit waits for this outcome."""
-        return self._permit.probe
+        return self.permit.probe
 
     @property
     def state(self) -> CircuitState:
         """The worst state among the circuits concerned, when it was granted."""
-        return self._permit.state
+        return self.permit.state
 
 
 class Door:
@@ -124,11 +124,17 @@ class Door:
 
     def take(self, provider: str, scope: str | None) -> Permit:
         """A permit, or CircuitOpenError."""
-        circuits, clock = self.parts()
+        circuits, clock = self._circuits, self._clock
+        if circuits is None or clock is None:
+            circuits, clock = self.parts()
         answer = circuits.acquire(provider, scope, now=clock.monotonic())
         if isinstance(answer, Permit):
             return answer
         raise _refused(answer, provider, circuits, clock.monotonic())
+
+    def take_timed(self, provider: str, scope: str | None) -> TimedPermit:
+        """The same, with the clock at hand."""
+        return TimedPermit(self.take(provider, scope), self._clock or self.parts()[1])
 
     def passed(self, permit: Permit) -> None:
         """It went well."""

@@ -196,19 +196,6 @@ class Group:
         )  # fmt: skip
 
 
-class Route:
-    """What one key's outcomes count on: the provider's circuit at this endpoint, and the narrow one (`target`), if any."""
-
-    __slots__ = ("endpoint", "group", "own", "scope", "target")
-
-    def __init__(self, group: Group, scope: str | None, endpoint: str) -> None:
-        self.group = group
-        self.scope = scope
-        self.endpoint = endpoint
-        self.own = group.circuit(None, endpoint)
-        self.target = group.circuit(scope, endpoint)
-
-
 def _refuse(refusing: list[Circuit], now: float) -> Refusal:
     worst = max(refusing, key=lambda circuit: (circuit.forced, circuit.wait_s(now)))
     return Refusal(

@@ -31,18 +31,22 @@ class Guard:
         self._provider = provider
         self._scope = scope
         self._classify = classify
-        self._permit: Permit | None = None
+        self._permit: TimedPermit | None = None
 
     def __enter__(self) -> TimedPermit:
-        self._permit = self._take()
-        return TimedPermit(self._permit, self._door.parts()[1])
+        self._permit = self._door.take_timed(self._provider, self._scope)
+        return self._permit
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         permit, self._permit = self._permit, None
-        if permit is not None:
-            self._end(permit, error)
+        if permit is None:
+            return
+        if error is None:
+            permit.settle("success")
+        else:
+            self._end(permit.permit, error)
 
     async def __aenter__(self) -> TimedPermit:
         return self.__enter__()

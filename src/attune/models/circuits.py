@@ -14,12 +14,12 @@ from typing import Final, TypeVar
 
 from attune.models.call import CircuitState, Transition
 from attune.models.circuit import CircuitSettings, Move
-from attune.models.circuit_group import Group, Manual, Refusal, Route, Rules
+from attune.models.circuit_group import Group, Manual, Refusal, Rules
 from attune.models.circuit_status import CircuitStatus, describe, list_endpoints
 from attune.models.failures import FailureKind, Touches
 from attune.models.held import HeldPermits
 from attune.models.listeners import Listener, Listeners, OnFault
-from attune.models.permit import Permit, PermitOutcome
+from attune.models.permit import Permit, PermitOutcome, Route, WaryPermit
 from attune.models.running import Running
 
 __all__ = ["CircuitSettings", "CircuitStatus", "Circuits", "Key", "Permit", "PermitOutcome", "Refusal"]
@@ -69,7 +69,7 @@ class Circuits:
             own_era, target_era = route.own.era, route.target.era  # before `calm`: a racing trip then leaves them stale
             if route.group.calm:
                 route.target.used = now
-                return Permit(self, route, own_era, target_era)
+                return Permit(route, own_era, target_era)
         return self._admit(provider, scope, endpoint, now, forced=False)
 
     def force_probe(
@@ -103,7 +103,7 @@ class Circuits:
             claims = group.claims(scope, endpoint, now, moves, forced=forced)
             if claims:
                 self.freed()
-            return Permit(self, route, route.own.era, route.target.era, claims, state)
+            return WaryPermit(route, route.own.era, route.target.era, claims, state)
 
         return self._locked(act)
 
@@ -188,8 +188,7 @@ class Circuits:
 
         def act(_: list[Move]) -> None:
             route = self._route(provider, scope, endpoint)
-            circuit = route.target
-            circuit.used = now
+            (circuit := route.target).used = now
             if until > max(now, circuit.cooling):
                 circuit.cooling, circuit.cooling_reason = until, reason
                 self._changed(route.group, now)
@@ -210,9 +209,8 @@ class Circuits:
                     continue
                 group.manual = group.manual if scope is not None else None
                 group.renew("reset", now, moves, scope=scope)
-                if provider is None:
-                    for circuit in group.circuits.values():
-                        circuit.used = None
+                for circuit in group.circuits.values() if provider is None else ():
+                    circuit.used = None
                 self._changed(group, now)
 
         self._locked(act)
@@ -263,7 +261,7 @@ class Circuits:
                 self._forget()
             if (group := self._groups.get(provider)) is None:
                 group = self._groups[provider] = Group(provider, self._rules)
-            route = self._routes[provider, scope, endpoint] = Route(group, scope, endpoint)
+            route = self._routes[provider, scope, endpoint] = Route(self, group, scope, endpoint)
         return route
 
     def _forget(self) -> None:

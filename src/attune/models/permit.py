@@ -11,7 +11,7 @@ from typing import Final, Literal, Protocol
 
 from attune.errors import ConfigError
 from attune.models.call import CircuitState
-from attune.models.circuit_group import Claim, Route
+from attune.models.circuit_group import Claim, Group
 from attune.models.failures import FailureKind, Touches
 
 PermitOutcome = Literal["success", "failure", "neutral"]
@@ -32,21 +32,32 @@ class Book(Protocol):
         ...
 
 
+class Route:
+    """What one key's outcomes count on: the provider's circuit at this endpoint, and the narrow one (`target`), if any."""
+
+    __slots__ = ("book", "endpoint", "group", "own", "scope", "target")
+
+    def __init__(self, book: Book, group: Group, scope: str | None, endpoint: str) -> None:
+        self.book = book
+        self.group = group
+        self.scope = scope
+        self.endpoint = endpoint
+        self.own = group.circuit(None, endpoint)
+        self.target = group.circuit(scope, endpoint)
+
+
 class Permit:
     """Leave for one attempt, covering the provider's circuit and the narrow one. Settle it once, from any thread."""
 
-    __slots__ = ("book", "claims", "done", "own_era", "route", "state", "target_era")
+    __slots__ = ("done", "own_era", "route", "target_era")
 
-    def __init__(
-        self, book: Book, route: Route, own_era: int, target_era: int, claims: tuple[Claim, ...] = (),
-        state: CircuitState = "closed",
-    ) -> None:  # fmt: skip
-        self.book = book
+    claims: tuple[Claim, ...] = ()
+    state: CircuitState = "closed"  # the worst of the circuits concerned, when granted
+
+    def __init__(self, route: Route, own_era: int, target_era: int) -> None:
         self.route = route
         self.own_era = own_era
         self.target_era = target_era
-        self.claims = claims
-        self.state: CircuitState = state  # the worst of the circuits concerned, when granted
         self.done = False
 
     @property
@@ -85,7 +96,7 @@ class Permit:
             return
         if outcome not in OUTCOMES:
             raise ConfigError(f"settle({outcome!r}): an outcome is one of {', '.join(OUTCOMES)}.")
-        self.book.settle(self, outcome, now, kind, touches)
+        self.route.book.settle(self, outcome, now, kind, touches)
 
     def settle_unseen(self, outcome: PermitOutcome) -> bool:
         """Settle where that changes no count: no lock, no clock. False if it must be counted."""
@@ -100,5 +111,18 @@ class Permit:
             for claim in self.claims:
                 if not claim.lent:
                     claim.probe.live = False
-            self.book.freed()
+            self.route.book.freed()
         return True
+
+
+class WaryPermit(Permit):
+    """A permit that was given while not all was well: it may hold probes' slots."""
+
+    __slots__ = ("claims", "state")
+
+    def __init__(
+        self, route: Route, own_era: int, target_era: int, claims: tuple[Claim, ...], state: CircuitState
+    ) -> None:
+        super().__init__(route, own_era, target_era)
+        self.claims = claims
+        self.state = state

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import Any, Final
-
-_LIBRARIES: Final = (("asyncio", "asyncio"), ("trio", "trio.lowlevel"))
+from typing import Any
 
 
 class _Thread:
@@ -28,18 +26,26 @@ class Running:
 
     def here(self) -> object:
         """The current task, else what stands for the current thread."""
-        for library, home in _LIBRARIES:
-            current: Any = getattr(sys.modules.get(home), "current_task", None) if library in sys.modules else None
-            if current is None:
-                continue
-            try:
-                task = current()
-            except RuntimeError:  # no loop of this library runs on this thread
-                continue
-            if task is not None:
-                return task  # type: ignore[no-any-return]
+        task = _asyncio_task() or _trio_task()
+        if task is not None:
+            return task
         try:
-            return self._threads.token  # type: ignore[no-any-return]
+            return self._threads.token
         except AttributeError:
             token = self._threads.token = _Thread()
             return token
+
+
+def _asyncio_task() -> object | None:
+    asyncio: Any = sys.modules.get("asyncio")
+    running_loop = getattr(asyncio, "_get_running_loop", None)  # in asyncio's __all__; says None instead of raising
+    if running_loop is None or running_loop() is None:
+        return None
+    task: object | None = asyncio.current_task()
+    return task
+
+
+def _trio_task() -> object | None:
+    lowlevel: Any = sys.modules.get("trio.lowlevel")
+    inside = getattr(lowlevel, "in_trio_task", None)
+    return lowlevel.current_task() if inside is not None and inside() else None
