@@ -61,7 +61,8 @@ async def wrapped_async() -> None:
     assert_type(client, anthropic.AsyncAnthropic)
     assert_type(await client.messages.create(model=attune.AUTO, max_tokens=64, messages=messages), Message)
     async with client.messages.stream(model=attune.AUTO, max_tokens=64, messages=messages) as stream:
-        assert_type(await stream.get_final_message(), Message)
+        answer: Message = await stream.get_final_message()
+    del answer
 
 
 def wrapped_openai() -> None:
