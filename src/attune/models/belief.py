@@ -51,37 +51,48 @@ def believe(
     tokens: tuple[float, float] | None = None,
 ) -> list[Belief]:
     """The expectations of every target, in their order. `tokens` (in, out) are this call's own, if they are known."""
-    stats = [cell.stat(it.provider, it.model) if cell else NOTHING for it in targets]
-    pools = [snapshot.pooled(it.provider, it.model) or NOTHING for it in targets]
-    elsewhere = [(pool.s + POOL_STRENGTH * PRESUMED) / (pool.n + POOL_STRENGTH) for pool in pools]
-    observed = POOL_STRENGTH * PRESUMED + sum(stat.s for stat in stats)
-    expected = POOL_STRENGTH * PRESUMED + sum(stat.n * rate for stat, rate in zip(stats, elsewhere, strict=True))
+    known = cell.stats if cell else {}
+    stats, usual = [], []
+    observed = expected = POOL_STRENGTH * PRESUMED
+    for it in targets:
+        name = (it.provider, it.model)
+        pool = snapshot.pool.get(name)
+        rate = (pool.s + POOL_STRENGTH * PRESUMED) / (pool.n + POOL_STRENGTH) if pool is not None else PRESUMED
+        stat = known.get(name, NOTHING)
+        stats.append(stat)
+        usual.append(rate)
+        observed += stat.s
+        expected += stat.n * rate
     ease = min(1.25, max(0.4, observed / expected))
     costs = _costs(targets, stats, tokens or _tokens(stats, snapshot))
-    late = _late(stats, pools, limit_us) if limit_us is not None else [(0.0, 0.0)] * len(targets)
+    late = _late(targets, stats, snapshot, limit_us) if limit_us is not None else [(0.0, 0.0)] * len(targets)
     beliefs = []
-    for stat, rate, (cost, known), (share, share_sd) in zip(stats, elsewhere, costs, late, strict=True):
-        prior = min(0.97, max(0.03, rate * ease))
+    for stat, rate, (cost, priced), (share, doubt) in zip(stats, usual, costs, late, strict=True):
+        prior = rate * ease
+        prior = 0.03 if prior < 0.03 else min(prior, 0.97)
         weight = stat.n + STRENGTH
         mean = (stat.s + STRENGTH * prior) / weight
         sd = sqrt(mean * (1.0 - mean) / (weight + 1.0))
-        beliefs.append(Belief(stat.n, mean, sd, rate, prior, cost, known, share, share_sd, stat))
+        beliefs.append(Belief(stat.n, mean, sd, rate, prior, cost, priced, share, doubt, stat))
     return beliefs
 
 
 def _tokens(stats: list[Stat], snapshot: Snapshot) -> tuple[float, float]:
     given, got = snapshot.tokens or USUAL_TOKENS
-    n = COST_STRENGTH + sum(stat.tokened for stat in stats)
-    return (
-        (COST_STRENGTH * given + sum(stat.tokens_in for stat in stats)) / n,
-        (COST_STRENGTH * got + sum(stat.tokens_out for stat in stats)) / n,
-    )
+    n, given, got = COST_STRENGTH, COST_STRENGTH * given, COST_STRENGTH * got
+    for stat in stats:
+        if stat.tokened:
+            n += stat.tokened
+            given += stat.tokens_in
+            got += stat.tokens_out
+    return given / n, got / n
 
 
 def _costs(targets: tuple[Target, ...], stats: list[Stat], tokens: tuple[float, float]) -> list[tuple[float, bool]]:
     costs = [_cost(it, stat, tokens) for it, stat in zip(targets, stats, strict=True)]
-    known = [cost for cost in costs if cost is not None]
-    dearest = max(known, default=None)
+    if None not in costs:
+        return [(cost, True) for cost in costs if cost is not None]
+    dearest = max((cost for cost in costs if cost is not None), default=None)
     assumed = [_TIER_COST.get(it.tier or "", 4.0) if dearest is None else dearest for it in targets]
     return [(guess, False) if cost is None else (cost, True) for cost, guess in zip(costs, assumed, strict=True)]
 
@@ -97,9 +108,12 @@ def _cost(target: Target, stat: Stat, tokens: tuple[float, float]) -> float | No
     return (stat.cost_nano + COST_STRENGTH * listed) / (stat.costed + COST_STRENGTH)
 
 
-def _late(stats: list[Stat], pools: list[Stat], limit_us: float) -> list[tuple[float, float]]:
-    over = [stat.over(limit_us) for stat in stats]
-    usual = [(pool.over(limit_us) + 0.5) / (pool.timed + 5.0) for pool in pools]
+def _late(
+    targets: tuple[Target, ...], stats: list[Stat], snapshot: Snapshot, limit_us: float
+) -> list[tuple[float, float]]:
+    pools = [snapshot.pool.get((it.provider, it.model), NOTHING) for it in targets]
+    over = [stat.latencies.over(limit_us) for stat in stats]
+    usual = [(pool.latencies.over(limit_us) + 0.5) / (pool.timed + 5.0) for pool in pools]
     expected = 1.0 + sum(stat.timed * share for stat, share in zip(stats, usual, strict=True))
     slower = min(4.0, max(0.25, (1.0 + sum(over)) / expected))
     shares = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import log
 from typing import Final
 
-from attune.models.histogram import SCALE
+from attune.models.histogram import Latest
 from attune.models.ledger import Line, Quality
 
 # Constants by replay of public outcome tables, 2026-11: lower thresholds raise false alarms in steady traffic.
@@ -33,6 +33,8 @@ def ratio(score: float, expected: float, drop: float) -> float:
 
 def changed(line: Line, score: float) -> bool:
     """Count one outcome against the cell's expectation; True at a change-point."""
+    if score == 1.0 and line.grudge == 0.0:
+        return False
     line.grudge = max(0.0, line.grudge + ratio(score, line.expected, CELL_DROP))
     if line.grudge < CELL_ALARM:
         return False
@@ -49,8 +51,8 @@ class Track:
         self.wrong, self.recovery, self.share = 0.0, 0.0, PROBE_FIRST
         self.aside = False
         self.trail: list[tuple[Line, float, Quality]] = []
-        self.hist: dict[int, float] = {}
-        self.timed = 0.0
+        self.hist = Latest({})
+        self.timed = 0
 
     def weigh(self, line: Line, score: float, quality: Quality) -> bool:
         """Count one outcome; True if the model was set aside, or taken back, by it.
@@ -60,14 +62,15 @@ class Track:
         if self.aside:
             line.excuse(quality)
             return self._recover(score, line.expected)
+        if score == 1.0 and self.wrong == 0.0:
+            return False
         self.wrong = max(0.0, self.wrong + ratio(score, line.expected, MODEL_DROP))
         self.trail.append((line, score, quality))
         if self.wrong == 0.0:
             self.trail.clear()
         elif len(self.trail) > _TRAIL:
             del self.trail[0]
-        cells = {id(it) for it, score, _ in self.trail if score < 0.5}
-        if self.wrong < MODEL_ALARM or len(cells) < 2:
+        if self.wrong < MODEL_ALARM or len({id(it) for it, score, _ in self.trail if score < 0.5}) < 2:
             return False
         for it, _, counted in self.trail:
             it.excuse(counted)
@@ -82,11 +85,21 @@ class Track:
             self.aside, self.wrong = False, 0.0
         return True
 
-    def time(self, index: int, count: float, scale: int = SCALE) -> None:
-        """Count latencies of one bucket; the older half fades."""
-        index <<= max(0, SCALE - scale)
-        self.hist[index] = self.hist.get(index, 0.0) + count
-        self.timed += count
+    def time(self, latency_us: float) -> None:
+        """Count one latency; when there are many, the older half fades."""
+        self.hist.count(latency_us)
+        self.timed += 1
         if self.timed > 4000:
-            self.hist = {at: kept for at, it in self.hist.items() if (kept := it / 2) > 0.01}
-            self.timed = sum(self.hist.values())
+            self._halve()
+
+    def absorb(self, buckets: tuple[tuple[int, int], ...], scale: int) -> None:
+        """Count the latencies of others."""
+        self.hist.include(buckets, scale)
+        self.timed += sum(count for _, count in buckets)
+        while self.timed > 4000:
+            self._halve()
+
+    def _halve(self) -> None:
+        buckets, scale = self.hist.whole()
+        self.hist = Latest({index: count // 2 for index, count in buckets.items() if count > 1}, scale)
+        self.timed = sum(self.hist.main.values())

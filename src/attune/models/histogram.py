@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 SCALE: Final = 4
 MAX_BUCKETS: Final = 160  # the default of the OpenTelemetry SDKs
+_WAITING: Final = 64
 
 _N = TypeVar("_N", int, float)
 
@@ -59,6 +60,43 @@ def added(
         key = index >> shift
         total[key] = total[key] + count if key in total else count
     return fitted(total, least)
+
+
+class Latest:
+    """Counts under way, cheap to hand out: what came last is kept apart, so that a reading copies only that."""
+
+    __slots__ = ("fresh", "main", "scale", "waiting")
+
+    def __init__(self, buckets: Mapping[int, int], scale: int = SCALE) -> None:
+        self.main = dict(buckets)  # replaced, never written to
+        self.scale = scale
+        self.fresh: dict[int, int] = {}
+        self.waiting = 0
+
+    def count(self, value: float) -> None:
+        """Count one value."""
+        index = index_of(value, self.scale)
+        self.fresh[index] = self.fresh.get(index, 0) + 1
+        self.waiting += 1
+        if self.waiting >= _WAITING:
+            self.include((), self.scale)
+
+    def include(self, buckets: Iterable[tuple[int, int]], scale: int) -> None:
+        """Add other counts."""
+        main, at = added(self.main, self.scale, self.fresh.items(), self.scale)
+        self.main, self.scale = added(main, at, buckets, scale)
+        self.fresh, self.waiting = {}, 0
+
+    def whole(self) -> tuple[dict[int, int], int]:
+        """All counts."""
+        return added(self.main, self.scale, list(self.fresh.items()), self.scale)
+
+    def parts(self) -> tuple[tuple[Mapping[int, int], int], ...]:
+        """All counts, in parts that never change."""
+        if not self.fresh:
+            return ((self.main, self.scale),) if self.main else ()
+        fresh = (dict(self.fresh), self.scale)
+        return ((self.main, self.scale), fresh) if self.main else (fresh,)
 
 
 def count_over(buckets: Mapping[int, _N], scale: int, limit: float) -> float:

@@ -7,12 +7,12 @@ quarantine takes out of the reading (`excuse`) stays in the rows. Knows no lock 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Literal
 
 from attune.models.performance import Observation, Row, newer
 from attune.models.snapshot import Latencies, Stat
-from attune.models.sums import CAP, MONEY, QUALITY, QUALITY_HALF_LIFE_S, Counts, Sums, success, weights
+from attune.models.sums import CAP, MONEY, QUALITY, QUALITY_HALF_LIFE_S, Counts, Sums, success, timed_us, weights
 from attune.models.tally import BUCKET_S, Series, Tally
 
 KEEP_S: Final = 7 * 86_400
@@ -59,11 +59,8 @@ class Line:
             counts.include(late)
             self._total()
             return bucket
-        before = [getattr(counts, name) for name in MONEY]
         counts.observe(it)
-        money = self.live.money
-        for index, name in enumerate(MONEY):
-            money[index] += getattr(counts, name) - before[index]
+        self._spend(it)
         return bucket
 
     def judge(self, at_us: int, quality_micro: int, replaces_micro: int | None) -> int:
@@ -176,7 +173,7 @@ class Line:
         """The effective figures at a moment."""
         n, s = success(self.live.quality, judged=judged)
         share = min(1.0, CAP / n) if n else 1.0
-        far_n, far_s = success(self.fleet_sums.quality, judged=judged)
+        far_n, far_s = success(self.fleet_sums.quality, judged=judged) if self.fleet else (0.0, 0.0)
         far = min(FLEET_WEIGHT, FLEET_CAP / far_n) if far_n else 0.0
         idle = now_s - (self.newest + 1) * BUCKET_S
         fade = 2.0 ** (-idle / QUALITY_HALF_LIFE_S) if idle > 0 else 1.0
@@ -185,9 +182,12 @@ class Line:
         return Stat._make([*reading, *self.live.money, self._latencies()])
 
     def _latencies(self) -> Latencies:
-        sums: list[Counts | Sums] = [self.closed, self.host_open, self.fleet_sums]
-        sums.extend(own for number in (self.newest - 1, self.newest) if (own := self.own.get(number)) is not None)
-        return tuple((dict(it.hist), it.scale) for it in sums if it.hist)
+        parts: list[tuple[Mapping[int, float], int]] = []
+        parts.extend((it.hist, it.scale) for it in (self.closed, self.host_open, self.fleet_sums) if it.hist)
+        for number in (self.newest - 1, self.newest):
+            if (own := self.own.get(number)) is not None:
+                parts.extend(own.hist.parts())
+        return Latencies(tuple(parts))
 
     def _counts(self, at_us: int) -> tuple[int, Counts]:
         bucket = at_us // _BUCKET_US
@@ -205,6 +205,24 @@ class Line:
                 live[index] += weight * value
                 if folded is not None:
                     folded[index] += weight * value
+
+    def _spend(self, it: Observation) -> None:
+        """Keep what is read of MONEY in step with the totals, by index: this runs in every call."""
+        money = self.live.money
+        cost = it.cost_nano
+        if cost is not None:
+            money[0] += 1
+            money[1] += cost
+        if it.tokens_in is not None and it.tokens_out is not None:
+            money[2] += 1
+            money[3] += it.tokens_in
+            money[4] += it.tokens_out
+        if it.explored:
+            money[5] += 1
+            money[6] += cost or 0
+        if (latency := timed_us(it)) > 0:
+            money[7] += 1
+            money[8] += latency
 
     def _roll(self, bucket: int) -> None:
         """Time has come to a new bucket: fold those before the last."""

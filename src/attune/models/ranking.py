@@ -61,7 +61,7 @@ class Ranking:
     probes: list[int] = field(default_factory=list)
     aside: list[int] = field(default_factory=list)  # quarantined ones that would be the pick
     order: tuple[int, ...] = ()  # all within max_cost, best first
-    out: list[Elimination | None] = field(default_factory=list)
+    out: list[Elimination | None] = field(default_factory=list)  # by limits and health; `reasons` knows the rest
     gave_way: tuple[str, ...] = ()
     late_out: bool = False  # the latency limit rules somebody out who may be tried again
 
@@ -74,8 +74,9 @@ def rank(
     able = _affordable(beliefs, limits, out)
     if not able:
         return Ranking(pick=None, reason="best", satisfied=False, proven=[], out=out)
-    live = [i for i in able if health[i] is Health.FINE]
-    for i in able:
+    well = all(state is Health.FINE for state in health)
+    live = able if well else [i for i in able if health[i] is Health.FINE]
+    for i in () if well else able:
         if health[i] is not Health.FINE:
             out[i] = "quarantined" if health[i] is Health.SET_ASIDE else "circuit"
     pool = live or [i for i in able if health[i] is not Health.SHUT] or able
@@ -85,10 +86,12 @@ def rank(
         timely = _timely(pool, beliefs, incumbent, again=again)
         late_out = len(timely) < len(pool)
         pool, gave_way = _yielding(pool, timely, beliefs, limits, out, gave_way)
-    ranking = _choose(pool, beliefs, limits, incumbent, out)
+    ranking = _choose(pool, beliefs, limits, incumbent)
+    ranking.out = out
     ranking.gave_way, ranking.late_out = gave_way, late_out
     ranking.satisfied = ranking.satisfied and not gave_way
-    _judge_sick(able, beliefs, health, limits, ranking)
+    if not well:
+        _judge_sick(able, beliefs, health, limits, ranking)
     ranking.order = _order(able, beliefs, health, limits, ranking)
     return ranking
 
@@ -151,9 +154,7 @@ def _is_proven(it: Belief, floor: float, *, incumbent: bool) -> bool:
     return it.n >= LEAST and it.mean - Z_EARLY * it.sd >= floor
 
 
-def _choose(
-    pool: list[int], beliefs: list[Belief], limits: Limits, incumbent: int | None, out: list[Elimination | None]
-) -> Ranking:
+def _choose(pool: list[int], beliefs: list[Belief], limits: Limits, incumbent: int | None) -> Ranking:
     floor = limits.floor
     proven = [i for i in pool if _is_proven(beliefs[i], floor, incumbent=i == incumbent)]
     if proven:
@@ -169,17 +170,13 @@ def _choose(
         hope = min(floor, beliefs[pick].mean + TOLERANCE)
         retry = [i for i in pool if i != pick and i not in trials and beliefs[i].mean + Z_RETRY * beliefs[i].sd >= hope]
         part = PART_UNPROVEN
-    for i in pool:
-        if i != pick:
-            untried = beliefs[i].n < TRIAL and _may_meet(beliefs[i], floor)
-            out[i] = "costlier" if i in proven else "insufficient_data" if untried else "min_success_rate"
     left = max(0.0, _left_to_explore(beliefs, pick, part))
     due = max(trials, key=lambda i: _worth(beliefs[i], floor), default=None)
     if due is not None and (due == pick or beliefs[due].cost - beliefs[pick].cost > left):
         due = None
     return Ranking(
         pick=pick, reason="proven" if proven else "best", satisfied=bool(proven), proven=proven, trial=due,
-        hopeful=bool(trials), out=out, retry=[i for i in retry if beliefs[i].cost - beliefs[pick].cost <= left],
+        hopeful=bool(trials), retry=[i for i in retry if beliefs[i].cost - beliefs[pick].cost <= left],
     )  # fmt: skip
 
 
@@ -218,11 +215,22 @@ def _judge_sick(able: list[int], beliefs: list[Belief], health: list[Health], li
 def _order(
     able: list[int], beliefs: list[Belief], health: list[Health], limits: Limits, ranking: Ranking
 ) -> tuple[int, ...]:
-    def merit(i: int) -> tuple[float, ...]:
+    keys = []
+    for i in able:
         it = beliefs[i]
+        proven = i in ranking.proven
+        meets = proven or it.mean >= limits.floor
         late = ranking.out[i] == "max_latency_ms"
-        if i in ranking.proven or it.mean >= limits.floor:
-            return (health[i], late, i not in ranking.proven, it.cost)
-        return (health[i], late, 2, -it.mean)
+        keys.append((health[i], late, 0 if proven else 1 if meets else 2, it.cost if meets else -it.mean, i))
+    keys.sort()
+    return tuple(key[4] for key in keys)
 
-    return tuple(sorted(able, key=merit))
+
+def reasons(ranking: Ranking, beliefs: list[Belief], floor: float) -> list[Elimination | None]:
+    """For each target the one thing that rules it out; None for the pick. Worked out only when somebody asks."""
+    told = list(ranking.out)
+    for i, it in enumerate(beliefs):
+        if told[i] is None and i != ranking.pick:
+            untried = it.n < TRIAL and _may_meet(it, floor)
+            told[i] = "costlier" if i in ranking.proven else "insufficient_data" if untried else "min_success_rate"
+    return told

@@ -17,7 +17,7 @@ from attune.models.belief import believe
 from attune.models.call import OnInfeasible, Target
 from attune.models.circuits import Circuits
 from attune.models.decision import Candidate, Candidates, Decision, Reason
-from attune.models.ranking import Health, Limits, Ranking, rank
+from attune.models.ranking import Health, Limits, Ranking, rank, reasons
 from attune.models.registry import ModelTier
 from attune.models.snapshot import Cell, Snapshot
 from attune.models.survey import answer, candidates, refusal
@@ -71,7 +71,20 @@ class Choice(NamedTuple):
 class _Memo:
     """One question's ranking, while it holds."""
 
-    __slots__ = ("again", "aside", "cell", "choices", "health", "pool", "question", "ranking", "snapshot", "turns", "until", "version")
+    __slots__ = (
+        "again",
+        "aside",
+        "cell",
+        "choices",
+        "health",
+        "pool",
+        "question",
+        "ranking",
+        "snapshot",
+        "turns",
+        "until",
+        "version",
+    )
 
     def __init__(
         self, question: Question, snapshot: Snapshot, cell: Cell | None, ranking: Ranking, health: list[Health], version: int,
@@ -197,7 +210,9 @@ def _explored(memo: _Memo, ranking: Ranking, dice: Callable[[], float]) -> Choic
         left -= SHARE
     if ranking.retry:
         if dice() < EPSILON:
-            return _choice(memo, ranking, _drawn(memo, ranking, dice), "retry", left * EPSILON / len(ranking.retry), dice)
+            return _choice(
+                memo, ranking, _drawn(memo, ranking, dice), "retry", left * EPSILON / len(ranking.retry), dice
+            )
         left *= 1.0 - EPSILON
     return _choice(memo, ranking, pick, ranking.reason, left, dice)
 
@@ -245,7 +260,8 @@ def _decision(memo: _Memo, ranking: Ranking, i: int, reason: Reason, probability
     def explain() -> tuple[Candidate, ...]:
         beliefs = _beliefs(question, snapshot, cell)
         chosen = None if ranking.pick is None else i
-        return candidates(question.targets, beliefs, health, ranking.out, chosen=chosen)
+        out = reasons(ranking, beliefs, question.min_success_rate)
+        return candidates(question.targets, beliefs, health, out, chosen=chosen)
 
     return Decision(
         model=question.targets[i].model,
@@ -262,7 +278,11 @@ def _decision(memo: _Memo, ranking: Ranking, i: int, reason: Reason, probability
 def _beliefs(question: Question, snapshot: Snapshot, cell: Cell | None) -> Any:
     limit = question.max_latency_ms
     return believe(
-        question.targets, cell, snapshot, limit_us=None if limit is None else limit * 1e3, tokens=question.expected_tokens
+        question.targets,
+        cell,
+        snapshot,
+        limit_us=None if limit is None else limit * 1e3,
+        tokens=question.expected_tokens,
     )
 
 

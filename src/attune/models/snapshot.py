@@ -10,10 +10,34 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from attune.models.histogram import added, count_over, quantile
+from attune.models.histogram import SCALE, added, count_over, quantile
 from attune.models.tally import Series, Tally
 
-Latencies = tuple[tuple[Mapping[int, float], int], ...]  # parts of a histogram: (buckets in microseconds, scale)
+
+class Latencies:
+    """A histogram of microseconds in parts `(buckets, scale)` that never change. It remembers the last limit asked for."""
+
+    __slots__ = ("_answer", "parts")
+
+    def __init__(self, parts: tuple[tuple[Mapping[int, float], int], ...] = ()) -> None:
+        self.parts = parts
+        self._answer = (-1.0, 0.0)
+
+    def over(self, limit_us: float) -> float:
+        """How many are over a limit."""
+        limit, count = self._answer
+        if limit != limit_us:
+            count = sum(count_over(buckets, scale, limit_us) for buckets, scale in self.parts)
+            self._answer = (limit_us, count)
+        return count
+
+    def quantile_us(self, q: float) -> float | None:
+        """The value below which a share `q` lies, within 2.2 %; None where there is none."""
+        buckets: Mapping[int, float] = {}
+        scale = SCALE
+        for more, its_scale in self.parts:
+            buckets, scale = added(buckets, scale, more.items(), its_scale)
+        return quantile(buckets, scale, q)
 
 
 class Stat(NamedTuple):
@@ -35,20 +59,7 @@ class Stat(NamedTuple):
     explored_cost_nano: float = 0.0
     timed: float = 0.0
     latency_us: float = 0.0
-    latencies: Latencies = ()
-
-    def over(self, limit_us: float) -> float:
-        """How many of the `timed` calls took longer than a limit."""
-        return sum(count_over(buckets, scale, limit_us) for buckets, scale in self.latencies)
-
-    def latency_quantile_us(self, q: float) -> float | None:
-        """The latency below which a share `q` of the timed calls lies, within 2.2 %; None where none was timed."""
-        if not self.latencies:
-            return None
-        (buckets, scale), *rest = self.latencies
-        for more, its_scale in rest:
-            buckets, scale = added(buckets, scale, more.items(), its_scale)
-        return quantile(buckets, scale, q)
+    latencies: Latencies = Latencies()
 
 
 NOTHING = Stat()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from attune.models.histogram import MAX_BUCKETS, SCALE, added, fitted, index_of
+from attune.models.histogram import SCALE, Latest, added
 from attune.models.performance import Observation
 from attune.models.tally import BUCKET_S, COUNTS, Tally
 
@@ -30,11 +30,13 @@ MONEY: Final = (  # in the order of Stat's fields
     "latency_us",
 )  # fmt: skip
 
+_NOTHING: Final = Tally()
+
 
 class Counts:
     """A tally under way."""
 
-    __slots__ = (*COUNTS, "hist", "scale")
+    __slots__ = (*COUNTS, "hist")
 
     answers: int
     empty: int
@@ -54,11 +56,10 @@ class Counts:
     latency_us: int
 
     def __init__(self, tally: Tally | None = None) -> None:
-        tally = tally or Tally()
+        tally = tally or _NOTHING
         for name in COUNTS:
             setattr(self, name, getattr(tally, name))
-        self.hist: dict[int, int] = dict(tally.buckets)
-        self.scale = tally.scale
+        self.hist = Latest(dict(tally.buckets), tally.scale)
 
     def observe(self, it: Observation) -> None:
         """Count one finished attempt."""
@@ -72,10 +73,10 @@ class Counts:
                 self.failures_open += 1
         else:
             self.neutral += 1
-        if it.outcome == "success" or (it.outcome == "neutral" and it.error_type is None):
-            latency = it.latency_us if it.first_us is None else it.first_us
-            if latency > 0:
-                self._time(latency)
+        if (latency := timed_us(it)) > 0:
+            self.timed += 1
+            self.latency_us += latency
+            self.hist.count(latency)
         self.explored += it.explored
         if it.cost_nano is not None:
             self.costed += 1
@@ -87,27 +88,30 @@ class Counts:
             self.tokens_in += it.tokens_in
             self.tokens_out += it.tokens_out
 
-    def _time(self, latency_us: int) -> None:
-        self.timed += 1
-        self.latency_us += latency_us
-        index = index_of(latency_us, self.scale)
-        self.hist[index] = self.hist.get(index, 0) + 1
-        if len(self.hist) > MAX_BUCKETS:
-            self.hist, self.scale = fitted(self.hist, self.scale)
-
     def include(self, it: Tally | Counts) -> None:
         """Add other totals."""
         for name in COUNTS:
             setattr(self, name, getattr(self, name) + getattr(it, name))
-        buckets = it.buckets if isinstance(it, Tally) else list(it.hist.items())
+        buckets, scale = (it.buckets, it.scale) if isinstance(it, Tally) else _whole(it.hist)
         if buckets:
-            self.hist, self.scale = added(self.hist, self.scale, buckets, it.scale)
+            self.hist.include(buckets, scale)
 
     def tally(self) -> Tally:
         """The totals as they are now."""
-        return Tally(
-            **{name: getattr(self, name) for name in COUNTS}, buckets=tuple(sorted(self.hist.items())), scale=self.scale
-        )
+        buckets, scale = _whole(self.hist)
+        return Tally(**{name: getattr(self, name) for name in COUNTS}, buckets=buckets, scale=scale)
+
+
+def _whole(hist: Latest) -> tuple[tuple[tuple[int, int], ...], int]:
+    buckets, scale = hist.whole()
+    return tuple(sorted(buckets.items())), scale
+
+
+def timed_us(it: Observation) -> int:
+    """The latency that counts: to the first content of a stream, else of the whole; 0 where none does."""
+    if it.outcome == "success" or (it.outcome == "neutral" and it.error_type is None):
+        return it.latency_us if it.first_us is None else it.first_us
+    return 0
 
 
 class Sums:
@@ -125,9 +129,10 @@ class Sums:
         """Add totals with a weight each."""
         self.quality = [old + quality * getattr(it, name) for old, name in zip(self.quality, QUALITY, strict=True)]
         self.money = [old + money * getattr(it, name) for old, name in zip(self.money, MONEY, strict=True)]
-        if it.hist:
-            weighed = ((index, count * money) for index, count in it.hist.items())
-            self.hist, self.scale = added(self.hist, self.scale, weighed, it.scale)
+        buckets, scale = it.hist.whole()
+        if buckets:
+            weighed = ((index, count * money) for index, count in buckets.items())
+            self.hist, self.scale = added(self.hist, self.scale, weighed, scale)
 
     def less(self, quality: Iterable[float]) -> None:
         """Take quality back."""

@@ -105,7 +105,7 @@ def _ruled_out(it: Belief, state: Health, question: Asked, limit_us: float | Non
         return "quarantined"
     if it.stat.samples < LEAST:
         return "insufficient_data"
-    if limit_us is not None and it.stat.over(limit_us) > (LATE_SHARE + _ROUNDING) * it.stat.timed:
+    if limit_us is not None and it.stat.latencies.over(limit_us) > (LATE_SHARE + _ROUNDING) * it.stat.timed:
         return "max_latency_ms"
     return "min_success_rate" if it.mean < question.min_success_rate - _ROUNDING else None
 
@@ -137,7 +137,7 @@ def candidates(
             lower=max(0.0, it.mean - Z_RETRY * it.sd),
             upper=min(1.0, it.mean + Z_RETRY * it.sd),
             cost=it.cost * 1e-9 if it.cost_known else None,
-            p90_latency_ms=None if (p90 := it.stat.latency_quantile_us(0.9)) is None else p90 / 1e3,
+            p90_latency_ms=None if (p90 := it.stat.latencies.quantile_us(0.9)) is None else p90 / 1e3,
             state=_STATES.get(state, "closed"),
             eliminated_by=None if index == chosen else why,
         )

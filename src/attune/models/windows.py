@@ -12,11 +12,10 @@ from threading import RLock
 from typing import Final, Literal
 
 from attune.models.drift import Track, changed
-from attune.models.histogram import SCALE, index_of
 from attune.models.ledger import KEEP_S, Line, Quality
 from attune.models.performance import Observation, Row, Verdict
-from attune.models.snapshot import Cell, Detail, Snapshot, Stat
-from attune.models.sums import QUALITY, Counts, success
+from attune.models.snapshot import Cell, Detail, Latencies, Snapshot, Stat
+from attune.models.sums import QUALITY, Counts, success, timed_us
 from attune.models.tally import BUCKET_S, Series, Tally
 
 OTHER: Final = "_other"
@@ -68,9 +67,8 @@ class Windows:
             recent = self._recent.setdefault(line.series[:2], deque(maxlen=RECENT))
             recent.append([it.at_us, float(bad), float(bad)])
             if answered:
-                latency = it.latency_us if it.first_us is None else it.first_us
-                if latency > 0:
-                    self._track(line).time(index_of(latency), 1.0)
+                if (latency := timed_us(it)) > 0:
+                    self._track(line).time(latency)
                 if it.empty or line.series[:2] not in self._judged:
                     self._weigh(line, 0.0 if bad else 1.0, (1, it.empty, 0, 0, 0))
 
@@ -199,8 +197,7 @@ class Windows:
             return None
         self._dirty[line.series] = line
         self._heard_s = max(self._heard_s, float(row.bucket_s))
-        for index, count in row.tally.buckets:
-            self._track(line).time(index, float(count), row.tally.scale)
+        self._track(line).absorb(row.tally.buckets, row.tally.scale)
         if row.tally.judged and line.series[:2] not in self._judged:
             self._mark_judged(line.series[:2])
         return line
@@ -268,8 +265,13 @@ class Windows:
 def _pooled(pool: Stat | None, old: Stat | None, new: Stat | None, track: Track) -> Stat:
     """The model's sums over all cells, after one cell's figures changed; latencies are those of its track."""
     base, gone, come = pool or Stat(), old or Stat(), new or Stat()
-    sums = [max(0, total - less + more) for total, less, more in zip(base[:10], gone[:10], come[:10], strict=True)]
-    return Stat._make([*sums, track.timed, 0.0, ((dict(track.hist), SCALE),)])
+    return Stat(
+        n=max(0.0, base.n - gone.n + come.n),
+        s=max(0.0, base.s - gone.s + come.s),
+        samples=base.samples - gone.samples + come.samples,
+        timed=track.timed,
+        latencies=Latencies(track.hist.parts()),
+    )
 
 
 def _recent(lines: list[Line], known: list[float], *, judged: bool) -> tuple[int, float]:
