@@ -19,10 +19,16 @@ def provider() -> Iterator[ScriptedProvider]:
         yield provider
 
 
-@pytest.fixture
-def client(provider: ScriptedProvider) -> Iterator[anthropic.Anthropic]:
-    with anthropic.Anthropic(base_url=provider.url, api_key="scripted", max_retries=0, timeout=5) as client:
+@pytest.fixture(scope="session")
+def _connected() -> Iterator[anthropic.Anthropic]:
+    """Making a client's pool takes longer than most of these tests."""
+    with anthropic.Anthropic(base_url="http://127.0.0.1:9", api_key="scripted", max_retries=0, timeout=5) as client:
         yield client
+
+
+@pytest.fixture
+def client(provider: ScriptedProvider, _connected: anthropic.Anthropic) -> anthropic.Anthropic:
+    return _connected.with_options(base_url=provider.url)
 
 
 @pytest.fixture

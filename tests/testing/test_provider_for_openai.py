@@ -27,10 +27,17 @@ openai = pytest.importorskip("openai", reason="the openai extra is not installed
 HELLO = [{"role": "user", "content": "hello [topic:review]"}]
 
 
+@pytest.fixture(scope="module")
+def _openai():
+    """Making a client's pool takes longer than most of these tests."""
+    with openai.OpenAI(base_url="http://127.0.0.1:9", api_key="any", max_retries=0, timeout=5) as client:
+        yield client
+
+
 @pytest.fixture
-def call(provider):
-    with openai.OpenAI(base_url=f"{provider.url}/v1", api_key="any", max_retries=0, timeout=5) as client:
-        yield lambda **given: client.chat.completions.create(**{"model": "small", "messages": HELLO, **given})
+def call(provider, _openai):
+    client = _openai.with_options(base_url=f"{provider.url}/v1")
+    return lambda **given: client.chat.completions.create(**{"model": "small", "messages": HELLO, **given})
 
 
 def seen(stream):
