@@ -6,24 +6,23 @@ hands both to `router.py`. It knows neither where rows are stored nor how a call
 
 from __future__ import annotations
 
-from math import isfinite
 from typing import Any, Final
 
 from attune.errors import ConfigError
 from attune.models import process
-from attune.models.call import OnInfeasible, Target
+from attune.models.call import Target
 from attune.models.decision import Decision
 from attune.models.entries import EntrySource
 from attune.models.histogram import quantile
 from attune.models.performance import ModelPerformance
 from attune.models.process import Process
-from attune.models.router import Question, Router
+from attune.models.question import Question, check_limits, is_number
+from attune.models.router import Router
 from attune.models.snapshot import Snapshot
 from attune.models.sums import QUALITY, success
 from attune.models.tally import Series, Tally
 
 _DAY_S: Final = 86_400.0
-_POLICIES: Final[tuple[OnInfeasible, ...]] = ("best", "default", "raise")
 
 
 class AdaptiveModelRouter:
@@ -98,7 +97,7 @@ class AdaptiveModelRouter:
         sample are listed. `calls` counts all, `sample_size` those that say something about success.
         """
         _check_names(workflow=workflow, stage="all" if stage is None else stage)
-        if not _is_number(days) or days <= 0:
+        if not is_number(days) or days <= 0:
             raise ConfigError(f"days={days!r}: give a number of days over 0. Rows are kept for 7.")
         live, snapshot = self._evidence()
         detail = snapshot.detail(workflow, stage, snapshot.at_s - min(days, 7) * _DAY_S)
@@ -154,23 +153,6 @@ class AdaptiveModelRouter:
             return live, self._source.snapshot(live.clock.time(), live.clock.monotonic(), live.catalogue)
         live.settle_in()
         return live, live.snapshot()
-
-
-def check_limits(max_cost: Any, max_latency_ms: Any, min_success_rate: Any, on_infeasible: Any) -> OnInfeasible:
-    """Refuse limits that nobody can mean: ConfigError with the name, the value and what to do. Gives `on_infeasible`."""
-    for name, value, unit in (("max_cost", max_cost, "USD a call"), ("max_latency_ms", max_latency_ms, "milliseconds")):
-        if value is not None and not (_is_number(value) and value >= 0):
-            raise ConfigError(f"{name}={value!r}: give {unit}, 0 or more, or None for no limit.")
-    if not (_is_number(min_success_rate) and 0 <= min_success_rate <= 1):
-        raise ConfigError(f"min_success_rate={min_success_rate!r}: a rate is a number from 0 to 1, such as 0.8.")
-    for policy in _POLICIES:
-        if on_infeasible == policy:
-            return policy
-    raise ConfigError(f"on_infeasible={on_infeasible!r}: use one of {', '.join(_POLICIES)}.")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
 
 
 def _check_names(**names: Any) -> None:

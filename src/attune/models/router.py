@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from math import cos, log, pi, sqrt
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from attune.errors import NoModelAvailable
 from attune.models.belief import believe
-from attune.models.call import OnInfeasible, Target
+from attune.models.call import Target
 from attune.models.circuits import Circuits
 from attune.models.decision import Candidate, Candidates, Decision, Reason
+from attune.models.question import Choice, Question
 from attune.models.ranking import Health, Limits, Ranking, rank, reasons
 from attune.models.registry import ModelTier
 from attune.models.snapshot import Cell, Snapshot
-from attune.models.survey import answer, candidates, refusal
+from attune.models.survey import answer, candidates, refusal, tell
+
+__all__ = ["Choice", "Question", "Router"]
 
 _log = logging.getLogger(__name__)
 
@@ -30,42 +32,6 @@ LATE_AGAIN: Final = 0.01  # of its calls that look past the latency limit
 _STALE_S: Final = 30.0  # evidence fades, and other cells learn: rank anew after so long at the latest
 _HEALTH_S: Final = 1.0  # the same while any circuit is not closed
 _REMEMBERED: Final = 4096
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Question:
-    """What is asked: where to, among which targets, within which limits.
-
-    `default` is an index into `targets`; `max_cost_nano` bounds the expected cost of a call in nano-USD; `min_success_rate`
-    is the floor, 0..1; `expected_tokens` (in, out) where this call's size is known: round it, rankings are kept per value.
-    Rankings are also kept per `targets` object: hand in the same tuple again.
-    """
-
-    workflow: str
-    stage: str
-    targets: tuple[Target, ...]
-    default: int = 0
-    max_cost_nano: int | None = None
-    max_latency_ms: float | None = None
-    min_success_rate: float = 0.8
-    on_infeasible: OnInfeasible = "best"
-    expected_tokens: tuple[float, float] | None = None
-    key: tuple[Any, ...] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """What rankings are remembered by."""
-        key = (
-            self.workflow, self.stage, id(self.targets), self.default, self.max_cost_nano, self.max_latency_ms,
-            self.min_success_rate, self.on_infeasible, self.expected_tokens,
-        )  # fmt: skip
-        object.__setattr__(self, "key", key)
-
-
-class Choice(NamedTuple):
-    """A decision, and every target that the call may go to, best first: the chosen one, then the fallbacks."""
-
-    decision: Decision
-    order: tuple[int, ...]
 
 
 class _Memo:
@@ -129,8 +95,7 @@ class Router:
         ):
             memo = self._rank(question, snapshot, cell, circuits, now, memo)
         choice = self._pick(memo, dice)
-        if _log.isEnabledFor(logging.DEBUG):
-            tell(question, choice.decision)
+        tell(_log, question, choice.decision)
         return choice
 
     def ask(self, question: Question, snapshot: Snapshot, circuits: Circuits, *, now: float) -> Decision:
@@ -141,8 +106,7 @@ class Router:
         """
         health = _health(question.targets, snapshot, circuits, now)
         decision = answer(question, snapshot, health, self.default_tier)
-        if _log.isEnabledFor(logging.DEBUG):
-            tell(question, decision)
+        tell(_log, question, decision)
         if question.on_infeasible == "raise" and not decision.constraint_satisfied:
             raise NoModelAvailable(refusal(question, decision), decision=decision)
         return decision
@@ -177,8 +141,7 @@ class Router:
             question.on_infeasible == "raise" and not ranking.proven and not ranking.hopeful and not ranking.probes
         ):
             decision = _decision(memo, ranking, ranking.pick or question.default, "best", 1.0)
-            if _log.isEnabledFor(logging.DEBUG):
-                tell(question, decision)
+            tell(_log, question, decision)
             raise NoModelAvailable(refusal(question, decision), decision=decision)
         if ranking.probes:
             return _choice(memo, ranking, ranking.probes[0], "probe", 1.0, dice)
@@ -311,12 +274,3 @@ def _health(targets: tuple[Target, ...], snapshot: Snapshot, circuits: Circuits,
 def _probe_share(memo: _Memo, i: int) -> float:
     it = memo.question.targets[i]
     return memo.aside.get((it.provider, it.model), 0.0)
-
-
-def tell(question: Question, decision: Decision) -> None:
-    """Log the decision at DEBUG: a line for what was selected, and one for each candidate that was eliminated."""
-    where = f"{question.workflow}/{question.stage}"
-    for it in decision.candidates:
-        if it.eliminated_by is not None:
-            _log.debug("%s: %s/%s eliminated by %s", where, it.provider, it.model, it.eliminated_by)
-    _log.debug("%s: selected %s/%s (%s)", where, decision.provider, decision.model, decision.reason)

@@ -1,17 +1,19 @@
 """Questions about evidence: the answer that never explores, each candidate in numbers, and the text of a refusal.
 
-It judges by plain means where there are 10 samples or more, so that what it says can be checked with a pencil. It takes
-questions of any shape that has the fields; `router.py` owns that shape.
+It judges by plain means where there are 10 samples or more, so that what it says can be checked with a pencil. Calls
+are decided by `ranking.py`, which is more careful.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from logging import DEBUG, Logger
+from typing import Final
 
 from attune.models.belief import Belief, believe
-from attune.models.call import CircuitState, OnInfeasible, Target
+from attune.models.call import CircuitState, Target
 from attune.models.decision import Candidate, Candidates, Decision, Elimination, Reason
+from attune.models.question import Question
 from attune.models.ranking import LATE_SHARE, LEAST, TOLERANCE, Z_RETRY, Health
 from attune.models.registry import ModelTier
 from attune.models.snapshot import Snapshot
@@ -20,51 +22,7 @@ _STATES: Final[dict[Health, CircuitState]] = {Health.SHUT: "open", Health.PROBE:
 _ROUNDING: Final = 1e-9  # discounting multiplies; 8 of 10 is 80 % all the same
 
 
-class Asked(Protocol):
-    """The fields of a question that matter here."""
-
-    @property
-    def workflow(self) -> str:
-        """What the caller is doing."""
-        ...
-
-    @property
-    def stage(self) -> str:
-        """Where in it."""
-        ...
-
-    @property
-    def targets(self) -> tuple[Target, ...]:
-        """Where it could go."""
-        ...
-
-    @property
-    def default(self) -> int:
-        """Where it goes when nothing can be decided."""
-        ...
-
-    @property
-    def max_cost_nano(self) -> int | None:
-        """Nano-USD a call."""
-        ...
-
-    @property
-    def max_latency_ms(self) -> float | None:
-        """Milliseconds."""
-        ...
-
-    @property
-    def min_success_rate(self) -> float:
-        """The floor, 0..1."""
-        ...
-
-    @property
-    def on_infeasible(self) -> OnInfeasible:
-        """What to do if nothing meets the limits."""
-        ...
-
-
-def answer(question: Asked, snapshot: Snapshot, health: Sequence[Health], default_tier: ModelTier) -> Decision:
+def answer(question: Question, snapshot: Snapshot, health: Sequence[Health], default_tier: ModelTier) -> Decision:
     """Name the cheapest target that meets every limit on 10 samples or more; else the default, or the best."""
     limit = question.max_latency_ms
     limit_us = None if limit is None else limit * 1e3
@@ -96,7 +54,7 @@ def _plain(it: Belief) -> Belief:
     return it._replace(mean=stat.s / stat.n, cost=cost[0], cost_known=cost[1])
 
 
-def _ruled_out(it: Belief, state: Health, question: Asked, limit_us: float | None) -> Elimination | None:
+def _ruled_out(it: Belief, state: Health, question: Question, limit_us: float | None) -> Elimination | None:
     if question.max_cost_nano is not None and (not it.cost_known or it.cost > question.max_cost_nano * (1 + _ROUNDING)):
         return "max_cost"
     if state is Health.SHUT:
@@ -111,7 +69,7 @@ def _ruled_out(it: Belief, state: Health, question: Asked, limit_us: float | Non
 
 
 def _fallback(
-    question: Asked, beliefs: Sequence[Belief], health: Sequence[Health], out: Sequence[Elimination | None], tier: ModelTier
+    question: Question, beliefs: Sequence[Belief], health: Sequence[Health], out: Sequence[Elimination | None], tier: ModelTier
 ) -> tuple[int, Reason]:  # fmt: skip
     able = [i for i, why in enumerate(out) if why not in {"max_cost", "circuit"}]
     if question.on_infeasible == "best" and able:
@@ -145,7 +103,7 @@ def candidates(
     )
 
 
-def refusal(question: Asked, decision: Decision) -> str:
+def refusal(question: Question, decision: Decision) -> str:
     """Why no model is available: for each candidate its constraint, then what to do."""
     limits = {
         "max_cost": None if question.max_cost_nano is None else f"{question.max_cost_nano * 1e-9:g} USD",
@@ -165,3 +123,14 @@ def _why(it: Candidate) -> str:
     if it.eliminated_by == "min_success_rate" and it.success_rate is not None:
         return f"min_success_rate ({it.success_rate:.1%} of {it.sample_size})"
     return it.eliminated_by or "not eliminated"
+
+
+def tell(log: Logger, question: Question, decision: Decision) -> None:
+    """Log the decision at DEBUG: a line for what was selected, and one for each candidate that was eliminated."""
+    if not log.isEnabledFor(DEBUG):
+        return
+    where = f"{question.workflow}/{question.stage}"
+    for it in decision.candidates:
+        if it.eliminated_by is not None:
+            log.debug("%s: %s/%s eliminated by %s", where, it.provider, it.model, it.eliminated_by)
+    log.debug("%s: selected %s/%s (%s)", where, decision.provider, decision.model, decision.reason)
