@@ -10,7 +10,7 @@ import pytest
 from opentelemetry import context, trace
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.trace import SpanKind, StatusCode
-from telemetry.kit import DECISION, NOW, SERIES, TARGET, seen, studio, tell
+from telemetry.kit import NOW, SERIES, TARGET, seen, studio, tell
 
 from attune.models.call import CallRecord, Target, Transition
 from attune.models.response import Usage
@@ -86,7 +86,9 @@ def test_metrics_of_a_call(room):
     cell = {"attune.workflow": "review", "attune.stage": "analysis"}
     metrics = room.metrics()
     told = {
-        name: [(dict(p.attributes), getattr(p, "value", None) or (p.count, p.sum)) for p in metrics[name].data.data_points]
+        name: [
+            (dict(p.attributes), getattr(p, "value", None) or (p.count, p.sum)) for p in metrics[name].data.data_points
+        ]
         for name in metrics
     }
     assert told["attune.attempts"] == [

@@ -23,7 +23,10 @@ DECODER = OtlpDecoder()
 def both_ways(spans):
     """The same request by way of JSON and of protobuf."""
     request = encode_spans(spans)
-    by_json, by_proto = list(DECODER.from_json(encode(request))), list(DECODER.from_protobuf(request.SerializeToString()))
+    by_json, by_proto = (
+        list(DECODER.from_json(encode(request))),
+        list(DECODER.from_protobuf(request.SerializeToString())),
+    )
     assert by_json == by_proto
     return by_json
 
@@ -78,7 +81,7 @@ def test_a_request_in_other_spellings_is_read_too():
 
 
 @pytest.mark.parametrize("line", [b"", b"{", b"[]", b"null", b'{"resourceSpans": 3}', b'{"resourceSpans":[{"scopeSpans":'
-                                  b'[{"spans":[{"startTimeUnixNano":"soon"}]}]}]}', b'\xff\xfe', b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"xyz"}]}]}]}'])  # fmt: skip
+                                  b'[{"spans":[{"startTimeUnixNano":"soon"}]}]}]}', b"\xff\xfe", b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"xyz"}]}]}]}'])  # fmt: skip
 def test_what_is_no_request_is_a_value_error(line):
     """Nothing else comes out of the decoder, so that readers can count it."""
     with pytest.raises(ValueError):
@@ -118,11 +121,13 @@ def test_values_out_of_bounds_are_refused(bad):
 
 
 def test_a_good_span_of_the_same_shape_is_taken():
-    assert read(span()) == Observation(series=("w", "s", "anthropic", "m"), at_us=10**15, outcome="success", latency_us=10**6)
+    assert read(span()) == Observation(
+        series=("w", "s", "anthropic", "m"), at_us=10**15, outcome="success", latency_us=10**6
+    )
 
 
 def test_foreign_spans_count_only_from_instances_that_never_spoke_with_our_scope():
-    """anthropic's own span beside ours is the same attempt; in an instance without attune it is the only one."""
+    """Anthropic's own span beside ours is the same attempt; in an instance without attune it is the only one."""
     theirs = {n.GEN_AI_PROVIDER: "anthropic", n.GEN_AI_MODEL: "claude-haiku-4-5", n.GEN_AI_INPUT_TOKENS: 5}
     spans = [
         Span(instance=instance, scope=scope, name="x", start_ns=10**18, end_ns=10**18 + 10**9, attributes=theirs)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from attune.models.sums import Counts
 from attune.models.performance import BUCKET_S, Observation, Row, Series, Verdict
+from attune.models.sums import Counts
 
 KEEP_S: Final = 8 * 86_400
 AHEAD_S: Final = 86_400  # a clock may be wrong, and a test may stand in tomorrow
