@@ -184,7 +184,9 @@ class Circuit:
             across = "failures_across_models" if several and full else ""
             reason = "failures" if own and self.failures + 1 >= settings.failure_threshold else across
         if own or reason:
-            self.failures = self.failures + 1 if own or self.state == "half_open" else max(self.failures, ACROSS_MODELS)
+            self.failures += own or self.state == "half_open"
+            if reason == "failures_across_models":
+                self.failures = max(self.failures, ACROSS_MODELS)
             self.failed, self.kind = now, kind
         if reason:
             self.trip(reason, now, moves, settings)
