@@ -14,7 +14,7 @@ from attune.calls.guard import guard
 from attune.calls.runtime import Runtime
 from attune.calls.site import Site
 from attune.errors import CallError, ConfigError
-from attune.models.auth_strategy import AuthMode, get_auth_strategy
+from attune.models.auth_strategy import AuthMode, read_strategy
 from attune.models.call import AUTO, CallRecord
 from attune.models.response import LLMResponse
 
@@ -99,7 +99,10 @@ def _read(prompt: Any, request: dict[str, Any]) -> tuple[Scope, dict[str, Any]]:
 
 def _billed_elsewhere(runtime: Runtime) -> LLMResponse | None:
     """In subscription mode nothing is sent, so that nothing is billed to the API silently."""
-    if get_auth_strategy().default_mode is not AuthMode.SUBSCRIPTION:
+    strategy, problem = read_strategy()
+    if problem is not None:  # a missing file is no news; a broken one may have said "subscription"
+        log.log(logging.DEBUG if problem.startswith("No auth strategy") else logging.WARNING, "%s", problem)
+    if strategy.default_mode is not AuthMode.SUBSCRIPTION:
         return None
     remedy = "This strategy's default_mode is subscription, which the API does not serve. Choose: attune auth setup --mode api"
     tier = runtime.default_tier

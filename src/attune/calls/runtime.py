@@ -113,6 +113,14 @@ class Runtime:
                     self._emitter = self._make_emitter()
         return self._emitter
 
+    def tells(self) -> bool:
+        """Whether anybody listens to telemetry: providers handed in, or global ones set up by now."""
+        if self.live.tracer_provider is not None or self.live.meter_provider is not None:
+            return True
+        from attune.telemetry.listening import listened
+
+        return listened()
+
     def decide(self, question: Question, now_s: float) -> Choice:
         """The router's choice on the evidence of this moment."""
         snapshot = self.windows.snapshot(self.clock.time())
@@ -283,7 +291,7 @@ class Runtime:
 
     def _name_writer(self) -> None:
         """Count under the name that this process's telemetry bears, so that a reader can leave its own rows out."""
-        from attune.telemetry.pipeline import instance_of
+        from attune.telemetry.listening import instance_of
 
         self.writer = self.windows.writer = instance_of(self.live.tracer_provider) or self.writer
 

@@ -305,6 +305,8 @@ class Call:
 
     def _start_span(self) -> Any:
         question = self.question
+        if not self.runtime.tells():
+            return None  # nobody listens: a call then pays nothing for telling
         return self.runtime.emitter.route(
             workflow=question.workflow,
             stage=question.stage,
