@@ -28,7 +28,7 @@ check: $(VENV)/.installed-for-tests ## Lint and type-check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 format: $(VENV)/.installed-for-tests ## Put the source into the one format
 	$(BIN)/ruff check --fix .

@@ -14,6 +14,7 @@ MARKED = {
     "attune.calls.default:_default": "the default Runtime",
     "attune.calls.default:_lock": "makes sure that there is one default Runtime",
     "attune.calls.settings:_adapter": "one compiled validator for each setting: a pure function of the setting's name",
+    "attune.calls.start:_limits": "one frozen Limits for each combination of settings: a pure function of them",
     "attune.clients.refusals:_dual_class": "one class for each pair of bases, since `except` and pickle compare identity",
 }
 

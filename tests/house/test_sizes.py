@@ -16,7 +16,10 @@ DOCSTRING_LINES = range(2, 11)
 LONG_FILES: dict[str, str] = {}
 
 # module:function -> why it may pass 40 lines.
-LONG_FUNCTIONS: dict[str, str] = {}
+LONG_FUNCTIONS = {
+    "attune.calls.routed:routed": "the words of the public signature take 18 lines, one each; what is done takes 34",
+    "attune.calls.wrap:wrap": "as routed: 17 lines of signature, 31 of what is done",
+}
 
 # module -> why its docstring may be longer than 10 lines.
 LONG_DOCSTRINGS = {"attune.errors": "draws the whole tree of exceptions, which is what one opens the file for"}

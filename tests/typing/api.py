@@ -11,6 +11,7 @@ from typing import Any, assert_type
 import anthropic
 import openai
 from anthropic import Stream
+from anthropic.lib.bedrock import AnthropicBedrock
 from anthropic.types import Message, RawMessageStreamEvent
 from openai.types.chat import ChatCompletion
 
@@ -44,7 +45,7 @@ def wrapped() -> None:
     )
     assert_type(client.with_options(max_retries=0), anthropic.Anthropic)
     other = attune.wrap(
-        anthropic.AnthropicBedrock(),
+        AnthropicBedrock(),
         candidates=["claude-haiku-5-5", attune.Target("claude-sonnet-5-5", tier=ModelTier.CAPABLE)],
         alternates=[anthropic.Anthropic()],
         default="claude-sonnet-5-5",
@@ -52,7 +53,7 @@ def wrapped() -> None:
         max_latency_ms=3000,
         min_success_rate=0.9,
     )
-    assert_type(other, anthropic.AnthropicBedrock)
+    assert_type(other, AnthropicBedrock)
     attune.wrap(anthropic.Anthropic(), stages="no such argument")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 

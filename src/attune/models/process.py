@@ -7,14 +7,16 @@ this process use. They take them from here; `attune/__init__.py` registers who p
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from attune.errors import StateError
-from attune.models.call import Target
-from attune.models.circuits import Circuits
-from attune.models.registry import Catalogue, ModelTier
-from attune.models.response import LLMResponse
-from attune.models.snapshot import Snapshot
+
+if TYPE_CHECKING:  # every `import attune` loads this file: what only its signatures name waits until it is used
+    from attune.models.call import Target
+    from attune.models.circuits import Circuits
+    from attune.models.registry import Catalogue, ModelTier
+    from attune.models.response import LLMResponse
+    from attune.models.snapshot import Snapshot
 
 
 class Clock(Protocol):
