@@ -58,7 +58,7 @@ class Rules:
 class Group:
     """The circuits of one name. `calm`: nothing is open, half-open, cooling or set by hand, so everything is admitted."""
 
-    __slots__ = ("calm", "circuits", "manual", "provider", "rules")
+    __slots__ = ("calm", "circuits", "endpoints", "manual", "provider", "restless", "rules")
 
     def __init__(self, provider: str, rules: Rules) -> None:
         self.provider = provider
@@ -66,19 +66,22 @@ class Group:
         self.calm = True
         self.manual: Manual | None = None
         self.circuits: dict[tuple[str | None, str], Circuit] = {}
+        self.endpoints: tuple[str, ...] = ("",)
+        self.restless: set[Circuit] = set()  # those that may be open, half-open or cooling
 
     def circuit(self, scope: str | None, endpoint: str) -> Circuit:
         """The circuit of a key at an endpoint, new if need be."""
         found = self.circuits.get((scope, endpoint))
         if found is None:
             found = self.circuits[scope, endpoint] = Circuit(self.provider, scope, endpoint)
+            if endpoint not in self.endpoints:
+                self.endpoints = (*self.endpoints, endpoint)
         return found
 
     def concerning(self, scope: str | None, endpoint: str) -> list[Circuit]:
         """The circuits that one attempt meets: at an endpoint its own, below the name's; by name those of all endpoints."""
-        if not endpoint:
-            return [circuit for (key, _), circuit in tuple(self.circuits.items()) if key is None or key == scope]
-        keys = dict.fromkeys(((None, ""), (None, endpoint), (scope, ""), (scope, endpoint)))
+        places = ("", endpoint) if endpoint else self.endpoints
+        keys = dict.fromkeys((key, place) for place in places for key in (None, scope))
         return [circuit for key in keys if (circuit := self.circuits.get(key)) is not None]
 
     @property
@@ -86,9 +89,10 @@ class Group:
         """Whether everything is admitted, and what would have happened is told."""
         return self.rules.measure_only or self.manual == "metrics_only"
 
-    def is_calm(self, now: float) -> bool:
+    def settle_down(self, now: float) -> bool:
         """Whether everything is admitted at `now`, and `acquire` need not look further."""
-        return self.manual is None and all(c.state == "closed" and c.cooling <= now for c in self.circuits.values())
+        self.restless = {circuit for circuit in self.restless if circuit.state != "closed" or circuit.cooling > now}
+        return self.manual is None and not self.restless
 
     def state(self, scope: str | None, endpoint: str, now: float) -> CircuitState:
         """The worst state that an attempt meets."""

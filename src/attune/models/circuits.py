@@ -77,8 +77,7 @@ class Circuits:
     ) -> Permit | Refusal:
         """A leased probe on circuits that are still open, at most once in 5 s for each of them.
 
-        For a call all of whose circuits are open. Cooldowns, circuits forced open and taken slots refuse as ever; a success
-        closes, a failure leaves the end of the open time where it was.
+        Cooldowns, circuits forced open and taken slots refuse as ever; a failure leaves the end of the open time alone.
         """
         return self._admit(provider, scope, endpoint, now, forced=True)
 
@@ -96,7 +95,8 @@ class Circuits:
             route = self._route(provider, scope, endpoint)
             group = route.group
             route.target.used = now
-            self._refresh(group, now)
+            if not group.calm:
+                self._refresh(group, now)
             if (refusal := group.refusal(scope, endpoint, now, forced=forced)) is not None:
                 return refusal
             state = group.state(scope, endpoint, now)
@@ -191,6 +191,7 @@ class Circuits:
             (circuit := route.target).used = now
             if until > max(now, circuit.cooling):
                 circuit.cooling, circuit.cooling_reason = until, reason
+                route.group.restless.add(circuit)
                 self._changed(route.group, now)
 
         self._locked(act)
@@ -198,10 +199,7 @@ class Circuits:
     # -- by hand -----------------------------------------------------------------------------------------------------
 
     def reset(self, provider: str | None = None, scope: str | None = None, *, now: float) -> None:
-        """Closed, count 0, no cooldown, nothing set by hand: one narrow key, a provider with its keys, or all.
-
-        After a reset of all, the status is empty.
-        """
+        """As if new: one narrow key, a provider with its keys, or all; after a reset of all, the status is empty."""
 
         def act(moves: list[Move]) -> None:
             for group in tuple(self._groups.values()):
@@ -276,7 +274,7 @@ class Circuits:
         self.freed()
 
     def _refresh(self, group: Group, now: float) -> None:
-        calm = group.is_calm(now)
+        calm = group.settle_down(now)
         if calm != group.calm:
             group.calm = calm
             self.quiet = all(other.calm for other in self._groups.values())
@@ -286,7 +284,9 @@ class Circuits:
         with self._lock:
             answer = act(moves)
             for move in moves:
-                self._changed(self._groups[move.circuit.provider], move.now)
+                group = self._groups[move.circuit.provider]
+                group.restless.add(move.circuit)
+                self._changed(group, move.now)
             told = [self._transition(move) for move in moves]
         if told:
             self._listeners.tell(told)
