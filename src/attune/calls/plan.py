@@ -137,7 +137,7 @@ def _attempts(call: Call, order: list[Target], limits: Limits) -> Generator[Effe
 def _streamed(call: Call, attempt: Try, value: Any) -> Any:
     """The stream, tapped: it ends the attempt and the call when it ends. None where the answer is no stream."""
     if attempt.reader is None:
-        attempt.reader = call.safely("dialect", call.dialect.events, value)
+        attempt.reader = call.events_of(value)
     if attempt.reader is None:
         return None
     settlement = Settlement(call, attempt, attempt.reader)

@@ -153,11 +153,17 @@ class Call:
 
     def hold(self, attempt: Try, value: Any) -> Any:
         """Begin to read a stream up to its first content; None where there is nothing to hold. May give an awaitable."""
-        reader = self.safely("dialect", self.dialect.events, value)
+        reader = self.events_of(value)
         if reader is None or not attempt.open:
             return None
         attempt.reader = reader
         return self.dialect.hold(value, reader)
+
+    def events_of(self, value: Any) -> Any:
+        """A reader for the answer's events, None where it is no stream; only a function may give one unasked."""
+        if self.request.client is not None and not self.request.stream:
+            return None
+        return self.safely("dialect", self.dialect.events, value)
 
     def held(self, attempt: Try, events: list[Any]) -> None:
         """Keep what was read; the first content has arrived, or the end."""

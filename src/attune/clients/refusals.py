@@ -19,9 +19,7 @@ def dual(error: CallError, sdk: str, nearest: str, *, url: str = "") -> CallErro
     return rebuild(ours, sdk, nearest, error.args, dict(error.__dict__), url)
 
 
-def rebuild(
-    ours: Any, sdk: str, nearest: str, args: tuple[Any, ...], facts: dict[str, Any], url: str
-) -> CallError:
+def rebuild(ours: Any, sdk: str, nearest: str, args: tuple[Any, ...], facts: dict[str, Any], url: str) -> CallError:
     """Make a dual instance from plain parts; also what its pickle calls."""
     cls: Any = _dual_class(ours, sdk, nearest)
     made = cls.__new__(cls, *args)

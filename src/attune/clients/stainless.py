@@ -6,6 +6,7 @@ SDK passes there. Streams are tapped in place, by the same trick. This file impo
 
 from __future__ import annotations
 
+import functools
 import inspect
 import weakref
 from collections.abc import Mapping, Sequence
@@ -151,7 +152,12 @@ class StainlessRequest:
 
 def is_stream(value: Any) -> bool:
     """Whether it is a Stream or AsyncStream of such an SDK."""
-    return any(cls.__name__ in ("Stream", "AsyncStream") for cls in type(value).__mro__) and hasattr(value, "response")
+    return _is_stream_type(type(value))
+
+
+@functools.cache
+def _is_stream_type(kind: Any) -> bool:
+    return any(cls.__name__ in ("Stream", "AsyncStream") for cls in kind.__mro__)
 
 
 def is_async(stream: Any) -> bool:
@@ -195,7 +201,8 @@ def tap(stream: Any, watch: Watch, held: Sequence[Any] = ()) -> Any:
     return stream
 
 
-def _tapped(base: type, *, asynchronous: bool) -> type:
+@functools.cache
+def _tapped(base: Any, *, asynchronous: bool) -> type:
     def close(self: Any) -> None:
         self._attune_watch.closed()
         base.close(self)  # type: ignore[attr-defined]  # every Stream has it
