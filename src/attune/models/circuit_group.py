@@ -192,10 +192,11 @@ class Group:
         state: CircuitState = "open" if forced else "closed" if free else circuit.shown(now)
         cooling = circuit.cooling if circuit.cooling > now else None
         shuts = not free and not self.rules.measure_only
+        opened = self.circuits[None, ""].opened if forced else None if free else circuit.opened
         return Facts(
             provider=circuit.provider, scope=circuit.scope, endpoint=circuit.endpoint, used=circuit.used, state=state,
             is_open=shuts and (state == "open" or cooling is not None), failures=circuit.failures, failed=circuit.failed,
-            kind=circuit.kind, opened=None if free else circuit.opened, cooling=cooling,
+            kind=circuit.kind, opened=opened, cooling=cooling,
             wait_s=circuit.wait_s(now) if shuts and not forced else 0.0,
         )  # fmt: skip
 
