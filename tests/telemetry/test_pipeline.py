@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -17,8 +18,8 @@ from telemetry.kit import NOW, seen, tell
 from attune.errors import ConfigError
 from attune.telemetry import OtlpFileReader, setup
 from attune.telemetry.emit import Emitter
+from attune.telemetry.listening import instance_of
 from attune.telemetry.otlp_file import LineFile
-from attune.telemetry.pipeline import instance_of
 
 
 @pytest.fixture
@@ -186,7 +187,7 @@ from attune.errors import ConfigError
 from attune.telemetry import setup
 from attune.telemetry.emit import Emitter
 from opentelemetry import trace
-sys.path.insert(0, {str(os.path.dirname(os.path.dirname(__file__)))!r})
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from telemetry.kit import seen, tell, TARGET
 early = Emitter(time=lambda: 1.0)
 early.announce("w", "s", [TARGET])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import struct
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from telemetry.kit import NOW, SERIES, seen, studio, tell
 
-from attune.errors import ConfigError, StateError
+from attune.errors import ConfigError
 from attune.models.performance import merge
+from attune.state.host import HostStore
 from attune.telemetry import OtlpFileReader, from_text
 from attune.telemetry.otlp_json import encode
 
@@ -123,7 +125,8 @@ def test_a_directory_and_a_glob(tmp_path):
 def test_framed_protobuf_is_recognised(tmp_path):
     """The Collector's `format: proto`: length, message; a frame that is not all there waits."""
     path = tmp_path / "traces.pb"
-    frame = (lambda body: struct.pack(">I", len(body)) + body)(request(seen()).SerializeToString())
+    body = request(seen()).SerializeToString()
+    frame = struct.pack(">I", len(body)) + body
     path.write_bytes(frame + frame[:50])
     source = reader(path)
     assert source.poll().rows[0].tally.answers == 1
@@ -191,21 +194,25 @@ def test_a_fold_goes_on_where_it_was(tmp_path):
     assert answers([batch]) == 2 and fold.load("f")[0].tally.answers == 2
 
 
-def test_a_cursor_moved_by_another_process_is_followed(tmp_path):
-    """What this one read meanwhile is dropped, not counted twice."""
-    path = tmp_path / "traces.jsonl"
+def test_two_processes_share_the_reading_of_one_directory(tmp_path):
+    """The one whose cursor was overtaken stands aside, hears of the rows through the store, and goes on from there later."""
+    path, clock = tmp_path / "traces.jsonl", time.monotonic
     path.write_bytes(line(seen()))
-    fold = MemoryFold()
-    mine, theirs = reader(path, name="f", fold=fold), reader(path, name="f", fold=fold)
-    mine.poll()
+    stores = [HostStore(tmp_path / "home", now=lambda: NOW) for _ in "ab"]
+    mine, theirs = (reader(path, name="f", fold=store) for store in stores)
+    assert answers([mine.poll(), theirs.poll()]) == 1
     with path.open("ab") as file:
         file.write(line(seen()))
-    theirs.poll()
-    fold.refuse = StateError("moved")
-    moved = mine.poll()
-    fold.refuse = None
-    assert not moved.complete and answers([moved]) == 2
-    assert mine.poll().rows == [] and fold.load("f")[0].tally.answers == 2
+    assert answers([theirs.poll()]) == 2
+    aside = mine.poll()
+    assert not aside.complete and aside.rows == () and mine.poll().rows == ()
+    assert answers([stores[0].poll()]) == 2
+    with path.open("ab") as file:
+        file.write(line(seen()))
+    mine._paused_until = clock()
+    assert answers([mine.poll()]) == 3 and answers([stores[1].poll()]) == 3
+    for store in stores:
+        store.close()
 
 
 @settings(max_examples=25)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import msgspec
@@ -80,8 +81,14 @@ def test_a_request_in_other_spellings_is_read_too():
     assert (fact.series, fact.latency_us, fact.tokens_in) == (("w", "", "google", "m"), 2_000_000, 7)
 
 
-@pytest.mark.parametrize("line", [b"", b"{", b"[]", b"null", b'{"resourceSpans": 3}', b'{"resourceSpans":[{"scopeSpans":'
-                                  b'[{"spans":[{"startTimeUnixNano":"soon"}]}]}]}', b"\xff\xfe", b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"xyz"}]}]}]}'])  # fmt: skip
+BROKEN = [
+    b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"resourceSpans": 3}',
+    b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"startTimeUnixNano":"soon"}]}]}]}',
+    b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"xyz"}]}]}]}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", BROKEN)
 def test_what_is_no_request_is_a_value_error(line):
     """Nothing else comes out of the decoder, so that readers can count it."""
     with pytest.raises(ValueError):
@@ -90,10 +97,8 @@ def test_what_is_no_request_is_a_value_error(line):
 
 @given(st.binary(max_size=200))
 def test_no_bytes_break_the_protobuf_side(message):
-    try:
+    with contextlib.suppress(ValueError):
         list(DECODER.from_protobuf(message))
-    except ValueError:
-        pass
 
 
 GOOD = {

@@ -1,1 +1,4 @@
-"""Remember across processes: what other processes of this machine measured, and where readers stopped."""
+"""Remember across processes of one machine: what they measured, and where their readers stopped.
+
+What a row says is decided elsewhere; nothing here is ever on a call's path.
+"""

@@ -37,11 +37,11 @@ _SCHEMA: Final = (
     """CREATE TABLE windows (source TEXT NOT NULL, bucket INTEGER NOT NULL, series INTEGER NOT NULL, writer TEXT NOT NULL,
        seq INTEGER NOT NULL, tally BLOB NOT NULL, change INTEGER NOT NULL,
        PRIMARY KEY (source, bucket, series, writer)) WITHOUT ROWID""",
-    "CREATE INDEX changes ON windows (source, change)",
+    "CREATE INDEX changes ON windows (change)",
     "CREATE TABLE cursors (reader TEXT PRIMARY KEY, cursor BLOB)",
 )
 _READ: Final = """SELECT s.workflow, s.stage, s.provider, s.model, w.bucket, w.writer, w.seq, w.tally, w.change
-                  FROM windows AS w JOIN series AS s ON s.id = w.series WHERE w.source = ? AND w.change > ?"""
+                  FROM windows AS w JOIN series AS s ON s.id = w.series """
 # A row that is older than what is kept, by its seq, changes nothing: replay is harmless.
 _WRITE: Final = """INSERT INTO windows VALUES (?, ?, (SELECT id FROM series WHERE workflow = ? AND stage = ? AND provider = ?
                    AND model = ?), ?, ?, ?, ?) ON CONFLICT (source, bucket, series, writer) DO UPDATE
@@ -83,13 +83,13 @@ class HostStore:
             self._open()
 
     def poll(self, since: bytes | None = None, deadline_s: float = 5.0) -> Batch:  # noqa: ARG002 - the protocol's signature
-        """Own rows of other processes that changed since the cursor."""
+        """Rows that other processes counted, or read elsewhere, and that changed since the cursor."""
         with self._using() as db:
             if db is None:
                 return Batch()
             file, _, change = (since or b"").decode("ascii", "replace").partition(":")
             newest = int(change) if file == self._file and change.isdigit() else 0
-            rows, newest = self._rows(db.execute(_READ, ("", newest)), newest)
+            rows, newest = self._rows(db.execute(f"{_READ} WHERE w.change > ?", (newest,)), newest)
             rows = [row for row in rows if row.writer not in self._writers]
             watermark = max((row.bucket_s for row in rows), default=0) * 1_000_000_000
             return Batch(rows=rows, cursor=f"{self._file}:{newest}".encode(), watermark_ns=watermark)
@@ -115,7 +115,7 @@ class HostStore:
     def load(self, reader: str) -> Sequence[Row]:
         """The rows that were committed for a reader."""
         with self._using() as db:
-            return [] if db is None else self._rows(db.execute(_READ, (reader, 0)), 0)[0]
+            return [] if db is None else self._rows(db.execute(f"{_READ} WHERE w.source = ?", (reader,)), 0)[0]
         raise AssertionError
 
     def commit(self, reader: str, cursor: bytes | None, rows: Sequence[Row]) -> None:

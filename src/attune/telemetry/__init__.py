@@ -32,3 +32,7 @@ def __getattr__(name: str) -> Any:
         if name == known:
             return getattr(import_module(f"{__name__}.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *(name for name, _ in _HOMES)})

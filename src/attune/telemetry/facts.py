@@ -118,14 +118,15 @@ def attempt_end(seen: Observation, usage: Usage | None, response: Facts, names: 
     return facts
 
 
-def _allow(known: dict[str, Any], more: Facts, names: frozenset[str]) -> None:
+def _allow(known: dict[str, Any], more: Facts, names: Mapping[str, str]) -> None:
     """Take over only facts that are listed, and only numbers, flags and short words among them."""
-    for name, value in more.items():
-        if name not in names:
+    for word, value in more.items():
+        name = names.get(word)
+        if name is None:
             continue
         if isinstance(value, str):
             known[name] = value[:_TEXT]
         elif isinstance(value, (int, float)):
             known[name] = value
         elif isinstance(value, (list, tuple)):
-            known[name] = [str(word)[:_TEXT] for word in value[:8]]
+            known[name] = [str(item)[:_TEXT] for item in value[:8]]

@@ -66,22 +66,28 @@ GEN_AI_INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"  # cache reads and writ
 GEN_AI_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
 GEN_AI_CACHE_READ: Final = "gen_ai.usage.cache_read.input_tokens"
 GEN_AI_FIRST: Final = "gen_ai.response.time_to_first_chunk"
-GEN_AI_RESPONSE_MODEL: Final = "gen_ai.response.model"
 GEN_AI_TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105 - a name, no secret
 GEN_AI_MODALITY: Final = "gen_ai.token.modality"
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
 
-# What a dialect may tell of a request and an answer. Only numbers, flags and ids: nothing that a user wrote.
-REQUEST_FACTS: Final = frozenset(
-    {"gen_ai.request." + fact for fact in (
-        "max_tokens", "temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty", "seed", "choice.count",
-        "reasoning.level",
-    )} | {"gen_ai.output.type", SERVER_ADDRESS, SERVER_PORT}
+# What a dialect may tell of a request and an answer, by its short word or by the conventions' name. Only numbers, flags
+# and ids: nothing that a user wrote.
+_REQUEST: Final = (
+    "max_tokens", "temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty", "seed", "choice.count",
+    "reasoning.level",
 )  # fmt: skip
-RESPONSE_FACTS: Final = frozenset(
-    {"gen_ai.response.id", "gen_ai.response.finish_reasons", GEN_AI_RESPONSE_MODEL, "http.response.status_code"}
-)
+_RESPONSE: Final = ("id", "model", "finish_reasons")
+REQUEST_FACTS: Final[Mapping[str, str]] = {
+    **{fact: f"gen_ai.request.{fact}" for fact in _REQUEST},
+    **{f"gen_ai.request.{fact}": f"gen_ai.request.{fact}" for fact in _REQUEST},
+    **{name: name for name in ("gen_ai.output.type", SERVER_ADDRESS, SERVER_PORT)},
+}
+RESPONSE_FACTS: Final[Mapping[str, str]] = {
+    **{fact: f"gen_ai.response.{fact}" for fact in _RESPONSE},
+    **{f"gen_ai.response.{fact}": f"gen_ai.response.{fact}" for fact in _RESPONSE},
+    "http.response.status_code": "http.response.status_code",
+}
 
 # Metrics
 CALL_DURATION: Final = "attune.call.duration"

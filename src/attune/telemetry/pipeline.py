@@ -32,6 +32,7 @@ from attune.telemetry import names as n
 from attune.telemetry.otlp_file import MAX_BYTES, ROTATE_BYTES, FileMetricExporter, FileSpanExporter, LineFile
 
 _PROTOCOLS: Final = ("http/protobuf", "grpc")
+_FILE_BATCH: Final = 128
 _FILE_DELAY_MS: Final = 1000  # of spans on their way into a file; readers promise export + 2 s
 
 
@@ -99,12 +100,7 @@ def setup(
     about = _resource(service_name, resource, instance_id)
     tracer_provider = TracerProvider(resource=about)
     if traces is not None:
-        delay = (
-            _FILE_DELAY_MS
-            if isinstance(traces, FileSpanExporter) and "OTEL_BSP_SCHEDULE_DELAY" not in os.environ
-            else None
-        )
-        tracer_provider.add_span_processor(BatchSpanProcessor(traces, schedule_delay_millis=delay))
+        tracer_provider.add_span_processor(_batches(traces))
     readers: Sequence[MetricReader] = [] if points is None else [PeriodicExportingMetricReader(points)]
     meter_provider = MeterProvider(resource=about, metric_readers=readers)
     handle = Telemetry(tracer_provider, meter_provider, tuple(lines))
@@ -113,17 +109,6 @@ def setup(
         trace.set_tracer_provider(tracer_provider)
         metrics.set_meter_provider(meter_provider)
     return handle
-
-
-def instance_of(provider: Any = None) -> str | None:
-    """`service.instance.id` that a tracer provider (None: the global one) sends; None where it has none.
-
-    The process's own windows bear it as their writer, so that a reader's rows of this process are known as its own.
-    """
-    provider = trace.get_tracer_provider() if provider is None else provider
-    attributes = getattr(getattr(provider, "resource", None), "attributes", None) or {}
-    found = attributes.get(n.INSTANCE_ID)
-    return str(found) if found else None
 
 
 def _refuse_second() -> None:
@@ -150,6 +135,17 @@ def _resource(service_name: str | None, more: Mapping[str, str] | None, instance
         if instance_id is not None or not told:
             attributes[n.INSTANCE_ID] = instance_id or str(uuid.uuid4())
     return given.merge(Resource(attributes))
+
+
+def _batches(exporter: SpanExporter) -> BatchSpanProcessor:
+    """The SDK's own settings over the network; into a file sooner, and in lines that a reader takes in a millisecond."""
+    if not isinstance(exporter, FileSpanExporter):
+        return BatchSpanProcessor(exporter)
+    return BatchSpanProcessor(
+        exporter,
+        schedule_delay_millis=None if "OTEL_BSP_SCHEDULE_DELAY" in os.environ else _FILE_DELAY_MS,
+        max_export_batch_size=None if "OTEL_BSP_MAX_EXPORT_BATCH_SIZE" in os.environ else _FILE_BATCH,
+    )
 
 
 def _choose(signal: str, lines: LineFile) -> Any:

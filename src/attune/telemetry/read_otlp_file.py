@@ -20,6 +20,7 @@ from attune.telemetry.otlp_wire import OtlpDecoder
 from attune.telemetry.tail import Inode, Tail
 from attune.telemetry.totals import Totals
 
+_PAUSE_S: Final = 30.0
 _SEEN: Final = 20_000  # spans remembered, because OTLP delivers at least once
 
 
@@ -53,6 +54,7 @@ class OtlpFileReader:
         self._now = now
         self._decoder = OtlpDecoder()
         self._loaded = False
+        self._paused_until = 0.0
         self._cursor: bytes | None = None
         self._kept: list[Row] = []
         self._totals = Totals(max_series=max_series)
@@ -63,12 +65,12 @@ class OtlpFileReader:
         self._order: deque[bytes] = deque()
 
     @classmethod
-    def from_text(cls, text: str) -> OtlpFileReader:
+    def from_text(cls, text: str, *, now: Callable[[], float] = time.time) -> OtlpFileReader:
         """A reader from its text form, `file:PATH`."""
         kind, _, path = text.partition(":")
         if kind != "file" or not path:
             raise ConfigError(f"{text!r} is no OTLP file reader. Write file:PATH, a file, a directory or a glob.")
-        return cls(path)
+        return cls(path, now=now)
 
     def use(self, fold: Fold) -> None:
         """Keep cursor and rows in `fold` from the next poll on."""
@@ -79,12 +81,15 @@ class OtlpFileReader:
 
         A cursor other than the last one given begins anew: from what the fold keeps, else from the files' beginning.
         """
+        if time.monotonic() < self._paused_until:
+            return Batch(cursor=self._cursor)
         if not self._loaded or (since is not None and since != self._cursor):
             self._begin()
         until = time.monotonic() + deadline_s
         complete = True
         for record, is_json in self._tail.records():
             self._take(record, is_json=is_json)
+            time.sleep(0)  # let the calls have the interpreter
             if time.monotonic() >= until:
                 complete = False
                 break
@@ -95,9 +100,10 @@ class OtlpFileReader:
             self._loaded = False  # what is in memory counts only once it is kept
             try:
                 self._fold.commit(self.name, cursor, rows)
-            except StateError:  # another process read on: go on from where it is
-                self._begin()
-                return Batch(rows=self._give(), cursor=self._cursor, watermark_ns=0, complete=False)
+            except StateError:
+                # Another process reads these files and keeps their rows: let it, look again later, and go on from there.
+                self._paused_until = time.monotonic() + _PAUSE_S
+                return Batch(cursor=None, complete=False)
             self._loaded = True
         rows, told = self._give(rows), self._told()
         return Batch(rows=rows, cursor=cursor, watermark_ns=self._watermark, complete=complete, warnings=told)

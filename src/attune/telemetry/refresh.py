@@ -6,6 +6,7 @@ a change. The store is opened here, never on a call's path. A fault in here reac
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import random
@@ -197,6 +198,10 @@ class Refresher:
                 self._factory = None
                 self._on_fault("refresh.store", error)
                 return
+            for source in self._sources:
+                use = getattr(source.reader, "use", None)
+                if use is not None and getattr(self._store, "durable", False):
+                    self._guard("refresh.fold", functools.partial(use, self._store))
             self._sources.insert(0, _Source(self._store, "host"))
 
     def _poll(self, source: _Source) -> bool:
