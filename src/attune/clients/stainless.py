@@ -152,7 +152,8 @@ class StainlessRequest:
 
 def is_stream(value: Any) -> bool:
     """Whether it is a Stream or AsyncStream of such an SDK."""
-    return _is_stream_type(type(value))
+    kind: Any = type(value)  # a plain type is hashable, though its stub says otherwise of type[Any]
+    return bool(_is_stream_type(kind))
 
 
 @functools.cache
@@ -196,7 +197,8 @@ def tap(stream: Any, watch: Watch, held: Sequence[Any] = ()) -> Any:
     asynchronous = is_async(stream)
     stream._iterator = (awatched if asynchronous else watched)(inner, watch, held)  # noqa: SLF001 - as above
     stream.__dict__["_attune_watch"] = watch
-    stream.__class__ = _tapped(type(stream), asynchronous=asynchronous)
+    kind: Any = type(stream)
+    stream.__class__ = _tapped(kind, asynchronous=asynchronous)
     weakref.finalize(stream, watch.dropped).atexit = False
     return stream
 
@@ -205,11 +207,11 @@ def tap(stream: Any, watch: Watch, held: Sequence[Any] = ()) -> Any:
 def _tapped(base: Any, *, asynchronous: bool) -> type:
     def close(self: Any) -> None:
         self._attune_watch.closed()
-        base.close(self)  # type: ignore[attr-defined]  # every Stream has it
+        base.close(self)
 
     async def aclose(self: Any) -> None:
         self._attune_watch.closed()
-        await base.close(self)  # type: ignore[attr-defined]  # as above
+        await base.close(self)
 
     members = {"close": aclose if asynchronous else close, "__module__": base.__module__, "__doc__": base.__doc__}
     return type(base.__name__, (base,), members)
