@@ -27,7 +27,8 @@ def cost_nano(attempt: Try, outcome: Outcome, failure: Failure | None, facts: Fa
         nano: int = round(reported.cost_usd * 1e9)
         return nano
     begun = attempt.reader is not None and attempt.reader.content
-    if failure is not None and failure.rule.billed == "no" and not begun:
+    refused = failure is not None and (failure.rule.billed == "no" or (failure.status or 0) >= 400)
+    if refused and not begun:
         return 0
     if outcome != "success":
         return None
