@@ -57,9 +57,7 @@ def load(name: str) -> Table:
             if it["dataset"] == name
         }
     with gzip.open(DATA / "llmperf_latency.csv.gz", "rt") as file:
-        pairs = [
-            (float(it["ttft_s"]), float(it["inter_token_s"])) for it in csv.DictReader(file) if it["error"] == "0"
-        ]
+        pairs = [(float(it["ttft_s"]), float(it["inter_token_s"])) for it in csv.DictReader(file) if it["error"] == "0"]
     models = [key[3:] for key in raw[0] if key.startswith("ok:")]
     cells = sorted({it["category"] for it in raw})
     dice = random.Random(7)
@@ -106,7 +104,9 @@ class Replay:
     end: int = 0
 
 
-def replay(table: Table, seed: int, scene: str = "stationary", *, fraction: float = 1.0, explore: bool = True) -> Replay:
+def replay(
+    table: Table, seed: int, scene: str = "stationary", *, fraction: float = 1.0, explore: bool = True
+) -> Replay:
     """Play the whole table once in a seeded order, one call a second on average."""
     dice = random.Random(1000 + seed)
     order = list(range(len(table.rows)))
@@ -146,12 +146,11 @@ def replay(table: Table, seed: int, scene: str = "stationary", *, fraction: floa
             best = best_fixed(rates, table.cost[cell], table.floor)
             if m == run.victim:
                 failed, right, latency = luck >= 0.2, 1, latency * 10
-        elif scene in {"drop", "quiet"} and step >= run.start and (scene == "drop" or step < run.end):
-            if scene == "quiet" or cell == run.bad_cell:
-                keep = 0.6 if scene == "drop" else 0.2
-                rates = [rate * keep if i == run.victim else rate for i, rate in enumerate(rates)]
-                best = best_fixed(rates, table.cost[cell], table.floor)
-                right = int(right and luck < keep) if m == run.victim else right
+        elif _degraded(scene, run, step, cell):
+            keep = 0.6 if scene == "drop" else 0.2
+            rates = [rate * keep if i == run.victim else rate for i, rate in enumerate(rates)]
+            best = best_fixed(rates, table.cost[cell], table.floor)
+            right = int(right and luck < keep) if m == run.victim else right
         permit = circuits.acquire("other", table.models[m], now=now)
         series = Series(table.name, table.cells[cell], "other", table.models[m])
         at = int((EPOCH + now) * 1e6)
@@ -173,6 +172,13 @@ def replay(table: Table, seed: int, scene: str = "stationary", *, fraction: floa
         run.best_cost.append(table.cost[cell][best])
         run.cells.append(cell)
     return run
+
+
+def _degraded(scene: str, run: Replay, step: int, cell: int) -> bool:
+    """Drop: one cell, for good. Quiet: every cell, for a while; the provider says nothing of it."""
+    if scene == "quiet":
+        return run.start <= step < run.end
+    return scene == "drop" and step >= run.start and cell == run.bad_cell
 
 
 def figures(table: Table, run: Replay, scene: str) -> dict[str, float]:
@@ -201,7 +207,7 @@ def figures(table: Table, run: Replay, scene: str) -> dict[str, float]:
     return found
 
 
-def _first(hits: list[bool], width: int, wanted) -> float:  # noqa: ANN001
+def _first(hits: list[bool], width: int, wanted) -> float:
     for end in range(width, len(hits) + 1):
         if wanted(sum(hits[end - width : end]) / width):
             return float(end)
@@ -227,7 +233,7 @@ def main() -> None:
                 spread = statistics.stdev(whole) if len(whole) > 1 else 0.0
                 never = f" ({len(values) - len(whole)} never)" if len(whole) < len(values) else ""
                 told.append(f"{key} {statistics.fmean(whole) if whole else float('nan'):.2f}±{spread:.2f}{never}")
-            print(f"{name:9} {scene:10} " + "  ".join(told), flush=True)  # noqa: T201
+            print(f"{name:9} {scene:10} " + "  ".join(told), flush=True)
 
 
 if __name__ == "__main__":

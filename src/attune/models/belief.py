@@ -93,7 +93,7 @@ def _costs(targets: tuple[Target, ...], stats: list[Stat], tokens: tuple[float, 
     if None not in costs:
         return [(cost, True) for cost in costs if cost is not None]
     dearest = max((cost for cost in costs if cost is not None), default=None)
-    assumed = [_TIER_COST.get(it.tier or "", 4.0) if dearest is None else dearest for it in targets]
+    assumed = [_TIER_COST.get(it.tier or "", 4.0) if dearest is None else 1.01 * dearest for it in targets]
     return [(guess, False) if cost is None else (cost, True) for cost, guess in zip(costs, assumed, strict=True)]
 
 

@@ -31,11 +31,11 @@ def ratio(score: float, expected: float, drop: float) -> float:
     return score * log(drop) + (1.0 - score) * log((1.0 - drop * p) / (1.0 - p))
 
 
-def changed(line: Line, score: float) -> bool:
+def changed(line: Line, score: float, *, judged: bool) -> bool:
     """Count one outcome against the cell's expectation; True at a change-point."""
     if score == 1.0 and line.grudge == 0.0:
         return False
-    line.grudge = max(0.0, line.grudge + ratio(score, line.expected, CELL_DROP))
+    line.grudge = max(0.0, line.grudge + ratio(score, line.expected(judged=judged), CELL_DROP))
     if line.grudge < CELL_ALARM:
         return False
     line.grudge = 0.0
@@ -54,17 +54,17 @@ class Track:
         self.hist = Latest({})
         self.timed = 0
 
-    def weigh(self, line: Line, score: float, quality: Quality) -> bool:
+    def weigh(self, line: Line, score: float, quality: Quality, *, judged: bool) -> bool:
         """Count one outcome; True if the model was set aside, or taken back, by it.
 
         What the excursion counted is taken out of the readings: it says that the model was ill, not how good it is.
         """
         if self.aside:
             line.excuse(quality)
-            return self._recover(score, line.expected)
+            return self._recover(score, line.expected(judged=judged))
         if score == 1.0 and self.wrong == 0.0:
             return False
-        self.wrong = max(0.0, self.wrong + ratio(score, line.expected, MODEL_DROP))
+        self.wrong = max(0.0, self.wrong + ratio(score, line.expected(judged=judged), MODEL_DROP))
         self.trail.append((line, score, quality))
         if self.wrong == 0.0:
             self.trail.clear()

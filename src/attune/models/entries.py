@@ -66,7 +66,7 @@ def _of_entries(entries: Any, now_s: float, catalogue: Catalogue) -> Snapshot:
         return Snapshot()
     timed = [(_epoch_s(entry.get("ts")), entry) for entry in reversed(entries) if isinstance(entry, Mapping)]
     newest = max((at for at, _ in timed if at is not None), default=now_s)
-    windows = Windows(writer="", max_series=LIMIT)
+    windows = Windows(writer="", max_series=LIMIT, watch=False)
     for at, entry in sorted(((newest if at is None else at, entry) for at, entry in timed), key=lambda it: it[0]):
         if (observation := _observation(entry, at, catalogue)) is not None:
             windows.record(observation)

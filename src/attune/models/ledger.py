@@ -28,8 +28,8 @@ class Line:
     """The books of one series. Not thread-safe: its windows hold the lock."""
 
     __slots__ = (
-        "closed", "cuts", "excused", "expected", "fleet", "fleet_sums", "grudge", "host", "host_open", "live", "newest",
-        "own", "seen", "series", "stale",
+        "closed", "cuts", "excused", "fleet", "fleet_sums", "grudge", "host", "host_open", "live", "newest",
+        "own", "seen", "series", "stale", "usual",
     )  # fmt: skip
 
     def __init__(self, series: Series) -> None:
@@ -42,7 +42,7 @@ class Line:
         self.cuts: list[tuple[int, float]] = []  # change-points: what was up to that bucket keeps this share
         self.newest = 0  # bucket number; those before newest - 1 are folded
         self.seen = [0] * len(QUALITY)  # undiscounted
-        self.expected, self.grudge = 0.8, 0.0  # what drift.py compares with, and its sum
+        self.usual, self.grudge = 0.8, 0.0  # drift.py's: the model's success over all cells, and a sum
         self.stale = False
 
     def observe(self, it: Observation) -> int:
@@ -71,6 +71,11 @@ class Line:
         counts.quality_micro += change
         self._note((0, 0, 0, judged, change), bucket, weights(self.newest - 1 - bucket)[0])
         return bucket
+
+    def expected(self, *, judged: bool) -> float:
+        """The success to expect here by all that is known now."""
+        n, s = success(self.live.quality, judged=judged)
+        return (s + SHORT_MEMORY * self.usual) / (n + SHORT_MEMORY)
 
     def excuse(self, quality: Quality) -> None:
         """Leave so much out of the reading; the rows keep it."""

@@ -22,7 +22,6 @@ OTHER: Final = "_other"
 RECENT: Final = 20
 _REFRESH_S: Final = 3600.0  # an idle cell's evidence is aged this often
 _AHEAD_S: Final = 3600.0  # rows from further in the future come from a wrong clock
-_STRENGTH: Final = 12.0
 _PRESUMED: Final = 0.8
 
 _At = tuple[str, str]
@@ -32,11 +31,13 @@ class Windows:
     """Evidence of one process. Thread-safe.
 
     `writer` names this process in its rows: rows of that writer are never absorbed. At most `max_series` series are told
-    apart; what comes after is kept under the workflow and stage "_other".
+    apart; what comes after is kept under the workflow and stage "_other". `watch`: look for change-points and for models
+    to set aside, as outcomes arrive; without it, readings are plain discounted means.
     """
 
-    def __init__(self, *, writer: str, max_series: int = 2000) -> None:
+    def __init__(self, *, writer: str, max_series: int = 2000, watch: bool = True) -> None:
         self.writer = writer
+        self._watch = watch
         self._max = max_series
         # Re-entrant, because a stream's finalizer may record in the middle of what holds it.
         self._lock = RLock()
@@ -181,13 +182,15 @@ class Windows:
         self._dirty.update((line.series, line) for line in self._at[at].values())
 
     def _weigh(self, line: Line, score: float, quality: Quality) -> None:
-        track = self._track(line)
-        if track.weigh(line, score, quality):
+        if not self._watch:
+            return
+        track, judged = self._track(line), line.series[:2] in self._judged
+        if track.weigh(line, score, quality, judged=judged):
             of = line.series[2:]
             self._aside = {name: it.share for name, it in self._tracks.items() if it.aside}
             self._dirty.update((it.series, it) for it in self._lines.values() if it.series[2:] == of)
-        elif not track.aside and changed(line, score):
-            line.cut(judged=line.series[:2] in self._judged)
+        elif not track.aside and changed(line, score, judged=judged):
+            line.cut(judged=judged)
 
     def _take(self, row: Row, scope: Literal["host", "fleet"]) -> Line | None:
         if self._snapshot.at_s and row.bucket_s > self._snapshot.at_s + _AHEAD_S:
@@ -243,8 +246,7 @@ class Windows:
             whole = pool[of] = _pooled(pool.get(of), old, new, track)
             if new is not None:
                 stats[of] = new
-                usual = (whole.s + 6 * _PRESUMED) / (whole.n + 6)
-                line.expected = (new.s + _STRENGTH * usual) / (new.n + _STRENGTH)
+                line.usual = (whole.s + 6 * _PRESUMED) / (whole.n + 6)
             for sign, stat in ((1.0, new), (-1.0, old)):
                 if stat is not None:
                     self._tokens[0] += sign * stat.tokened
