@@ -54,6 +54,7 @@ class Emitter:
             tracer=tracer, meters=meters, labels=labels, names=names, gen_ai=gen_ai_metrics, time=time
         )
         self._announced: set[Series] = set()
+        self._announced_for: dict[tuple[str, str], Iterable[Target]] = {}
         self._announced_to: object = None
 
     def route(
@@ -79,7 +80,12 @@ class Emitter:
         provider = self.channel.meters.provider
         if provider is not self._announced_to:  # what was said before a provider was set up was heard by nobody
             self._announced.clear()
+            self._announced_for.clear()
             self._announced_to = provider
+        if self._announced_for.get((workflow, stage), self) is targets:  # the quick way of every call but the first
+            return
+        if len(self._announced_for) < _ANNOUNCED:
+            self._announced_for[workflow, stage] = targets
         for target in targets:
             series = Series(workflow, stage, target.provider, target.model)
             if series not in self._announced and len(self._announced) < _ANNOUNCED:

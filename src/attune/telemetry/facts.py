@@ -56,7 +56,7 @@ def route_end(record: CallRecord, error_type: str | None) -> dict[str, Any]:
         n.CALL_ID: record.id,
         n.OUTCOME: record.outcome,
         n.ATTEMPT_COUNT: len(attempts),
-        n.FALLBACK_COUNT: sum(attempt.kind == "fallback" for attempt in attempts),
+        n.FALLBACK_COUNT: [attempt.kind for attempt in attempts].count("fallback"),
     }
     if record.provider is not None and record.model is not None:
         facts[n.ROUTE_PROVIDER] = n.wire_provider(record.provider)
