@@ -6,15 +6,12 @@ scans them. `ATTUNE_MODEL_OPS` sets the number of operations (10000000 for the l
 
 from __future__ import annotations
 
-import os
 import random
 
 import pytest
 
 from attune.models.circuits import Circuits, CircuitSettings, Permit
 
-OPS = int(os.environ.get("ATTUNE_MODEL_OPS", "200000"))
-SEED = int(os.environ.get("ATTUNE_MODEL_SEED", "1"))
 SESSION = 400  # operations on one pair of objects
 PROVIDERS = ("a", "b")
 SCOPES = (None, "m1", "m2", "m3")
@@ -326,15 +323,12 @@ class Session:
         assert self.kept.setdefault(key, allowed) == allowed
 
 
-def sessions():
-    """As many seeds as make up the wanted number of operations."""
-    return max(1, OPS // SESSION)
-
-
-def test_random_operations_agree_with_the_model():
-    """Admissions, states, counts, quiet and version: no difference in any of the operations; each transition follows the last."""
+def test_random_operations_agree_with_the_model(outside):
+    """Admissions, states, counts, quiet and version: no difference, however many operations."""
+    operations = int(outside.get("ATTUNE_MODEL_OPS", "200000"))
+    first = int(outside.get("ATTUNE_MODEL_SEED", "1"))
     transitions = 0
-    for seed in range(SEED, SEED + sessions()):
+    for seed in range(first, first + max(1, operations // SESSION)):
         session = Session(seed)
         for step in range(SESSION):
             try:
@@ -343,7 +337,7 @@ def test_random_operations_agree_with_the_model():
                 error.add_note(f"ATTUNE_MODEL_SEED={seed}, operation {step}, at {session.model.t} s")
                 raise
         transitions += len(session.told)
-    assert transitions > OPS / 50
+    assert transitions > operations / 50
 
 
 @pytest.mark.parametrize("wrong", ["threshold", "lease", "neutral"])
