@@ -24,6 +24,8 @@ FOREIGN_PREFIXES = ("ATTUNE_", "OTEL_", "ANTHROPIC_", "OPENAI_", "AWS_", "GOOGLE
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 SEED = 20261123
 
+pytest_plugins = ["attune.testing.sandbox"]
+
 # Read once, before the walls go up: what the person who runs the tests had set.
 OUTSIDE = dict(os.environ)
 REQUIRED = {name.strip() for name in OUTSIDE.get("ATTUNE_REQUIRE", "").split(",") if name.strip()}

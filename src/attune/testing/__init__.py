@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from attune.testing.executor import ExecutorCall, FakeExecutor
     from attune.testing.provider import ScriptedProvider
     from attune.testing.remote import RemoteProvider
+    from attune.testing.sandbox import Sandbox, attune_sandbox
     from attune.testing.scenario import Received
     from attune.testing.script import (
         BAD,
@@ -42,6 +43,8 @@ _HOMES: Mapping[str, str] = {
     "FakeExecutor": "executor",
     "ScriptedProvider": "provider",
     "RemoteProvider": "remote",
+    "Sandbox": "sandbox",
+    "attune_sandbox": "sandbox",
     "Received": "scenario",
     "BAD": "script",
     "GOOD": "script",
@@ -69,8 +72,10 @@ __all__ = [
     "FakeExecutor",
     "Received",
     "RemoteProvider",
+    "Sandbox",
     "ScriptedProvider",
     "Step",
+    "attune_sandbox",
     "cut",
     "empty",
     "fail",

@@ -1,0 +1,7 @@
+"""What the tests of a call share: a sandbox, a scripted provider, and clients in front of it."""
+
+from __future__ import annotations
+
+from calls.ways import bench, clients, ledger, sandbox, way
+
+__all__ = ["bench", "clients", "ledger", "sandbox", "way"]

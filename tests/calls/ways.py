@@ -1,0 +1,197 @@
+"""The four ways of asking for an answer, each through the real SDK: plain, async, stream, async stream.
+
+A `Way` makes one call and says what the caller saw; `Bench` is a scripted provider with the SDK's clients in front of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import anthropic
+import pytest
+
+import attune
+from attune.testing import Sandbox, ScriptedProvider
+
+HAIKU, SONNET, OPUS = "claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5"
+HELLO = [{"role": "user", "content": "hello"}]
+BODY = {"max_tokens": 50, "messages": HELLO}
+
+
+@dataclass
+class Seen:
+    """What one call gave its caller, and what attune wrote down."""
+
+    value: Any = None
+    events: list[Any] = field(default_factory=list)
+    error: BaseException | None = None
+    records: list[Any] = field(default_factory=list)
+
+    @property
+    def record(self) -> Any:
+        """The one record."""
+        assert len(self.records) == 1, self.records
+        return self.records[0]
+
+    @property
+    def tried(self) -> list[tuple[str, str, str, str | None]]:
+        """Model, kind, outcome and error type of each attempt."""
+        return [(it.model, it.kind, it.outcome, it.error_type) for it in self.record.attempts]
+
+
+class Way:
+    """One way of asking."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.asynchronous = "async" in name
+        self.stream = "stream" in name
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+WAYS = [Way("plain"), Way("async"), Way("stream"), Way("async stream")]
+
+
+class Bench:
+    """A scripted provider, and clients in front of it that share two connection pools over all tests."""
+
+    def __init__(self, provider: ScriptedProvider, clients: Clients) -> None:
+        self.provider = provider
+        self.loop = clients.runner
+        self.url = provider.url
+        self.sync = clients.sync.with_options(base_url=provider.url)
+        self.asynchronous = clients.asynchronous.with_options(base_url=provider.url)
+
+    def bare(self, way: Way, **options: Any) -> Any:
+        """The SDK's own client."""
+        client = self.asynchronous if way.asynchronous else self.sync
+        return client.with_options(**options) if options else client
+
+    def wrapped(self, way: Way, **words: Any) -> Any:
+        """A guarded one."""
+        return attune.wrap(self.bare(way), **words)
+
+    def ask(self, way: Way, client: Any, model: str = "auto", **words: Any) -> Seen:
+        """One call, read to its end; whatever it raises is kept."""
+        seen = Seen()
+        body = {**BODY, "model": model, **words}
+        if way.stream:
+            body["stream"] = True
+        with attune.capture() as seen.records:
+            try:
+                if way.asynchronous:
+                    self.loop.run(self._aread(way, client, body, seen), context=contextvars.copy_context())
+                else:
+                    self._read(way, client, body, seen)
+            except BaseException as error:
+                seen.error = error
+        return seen
+
+    def _read(self, way: Way, client: Any, body: Any, seen: Seen) -> None:
+        seen.value = client.messages.create(**body)
+        if way.stream:
+            for event in seen.value:
+                seen.events.append(event)
+
+    async def _aread(self, way: Way, client: Any, body: Any, seen: Seen) -> None:
+        seen.value = await client.messages.create(**body)
+        if way.stream:
+            async for event in seen.value:
+                seen.events.append(event)
+
+
+class Clients:
+    """The SDK's clients and the event loop they live on: made once, because TLS set-up costs a tenth of a second each."""
+
+    def __init__(self) -> None:
+        self.runner = asyncio.Runner()
+        self.sync = anthropic.Anthropic(api_key="k", timeout=5)
+        self.asynchronous = anthropic.AsyncAnthropic(api_key="k", timeout=5)
+
+    def close(self) -> None:
+        """Close the pools and the loop."""
+        self.sync.close()
+        self.runner.run(self.asynchronous.close())
+        self.runner.close()
+
+
+class Ledger:
+    """Counts what must happen exactly once: permits, observations, spans, records."""
+
+    def __init__(self, sandbox: Sandbox, monkeypatch: Any) -> None:
+        self.sandbox = sandbox
+        self.permits: list[Any] = []
+        self.observed: list[Any] = []
+        runtime = sandbox.runtime
+        circuits = runtime.circuits
+        for name in ("acquire", "force_probe"):
+            monkeypatch.setattr(circuits, name, self._kept(getattr(circuits, name)))
+        record = runtime.windows.record
+
+        def observe(observation: Any) -> None:
+            self.observed.append(observation)
+            record(observation)
+
+        monkeypatch.setattr(runtime.windows, "record", observe)
+
+    def _kept(self, take: Any) -> Any:
+        def acquire(*args: Any, **kwargs: Any) -> Any:
+            answer = take(*args, **kwargs)
+            if hasattr(answer, "settle"):
+                self.permits.append(answer)
+            return answer
+
+        return acquire
+
+    def check(self, records: list[Any], *, permits: int | None = None) -> None:
+        """Each attempt has one settled permit, one observation and one ended span; each call one record and one span."""
+        self.sandbox.runtime.settle_abandoned()
+        attempts = [attempt for record in records for attempt in record.attempts]
+        assert [permit for permit in self.permits if not permit.done] == []
+        assert len(self.permits) == (len(attempts) if permits is None else permits)
+        assert [it.outcome for it in self.observed] == [it.outcome for it in attempts]
+        spans = self.sandbox.spans
+        routes = [span for span in spans if span.name.startswith("attune.route")]
+        ours = [span for span in spans if span.instrumentation_scope.name == "attune" and span not in routes]
+        assert len(routes) == len(records)
+        assert len(ours) == len(attempts)
+        assert len({record.id for record in records}) == len(records)
+        assert self.sandbox.faults == {}
+
+
+@pytest.fixture(scope="session")
+def clients() -> Iterator[Clients]:
+    clients = Clients()
+    gc.collect()
+    gc.freeze()  # what is imported by now is not looked at again: a collection takes 3 ms, not 200
+    yield clients
+    clients.close()
+    gc.unfreeze()
+
+
+@pytest.fixture
+def bench(clients: Clients, attune_sandbox: Sandbox) -> Iterator[Bench]:
+    with ScriptedProvider() as provider:
+        yield Bench(provider, clients)
+
+
+@pytest.fixture
+def sandbox(attune_sandbox: Sandbox) -> Sandbox:
+    return attune_sandbox
+
+
+@pytest.fixture
+def ledger(attune_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    return Ledger(attune_sandbox, monkeypatch)
+
+
+@pytest.fixture(params=WAYS, ids=repr)
+def way(request: pytest.FixtureRequest) -> Way:
+    return request.param
