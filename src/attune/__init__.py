@@ -10,6 +10,7 @@ provides the live parts that `attune.models` asks for.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from attune.models import process as _process
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from attune.models.decision import Decision as Decision
     from attune.models.failures import FailureKind as FailureKind
 
-_HOMES = {
+_HOMES: Mapping[str, str] = {
     "AUTO": "attune.models.call",
     "Attempt": "attune.models.call",
     "AttuneError": "attune.errors",

@@ -148,7 +148,7 @@ class Admission:
         error = CircuitOpenError(
             f"The circuit {refusal.name!r} is {'cooling' if refusal.cooling else refusal.state}; it may be tried in "
             f"{refusal.retry_after_s:.1f} s. Wait, give the call another target, or reset it: "
-            f"attune circuits reset {refusal.name.partition(':')[0]}",
+            f"attune.models.CircuitBreaker().reset({refusal.name.partition(':')[0]!r})",
             provider=refusal.name.partition(":")[0],
             retry_after_s=refusal.retry_after_s,
             status={name: entry for name, entry in status.items() if name in names},

@@ -1,4 +1,7 @@
-"""The real clock. Every duration, circuit and window is measured on a Clock; this one is the machine's."""
+"""The real clock: every duration, circuit and window is measured on a Clock, and this one is the machine's.
+
+The only place of the way of one call that waits.
+"""
 
 from __future__ import annotations
 

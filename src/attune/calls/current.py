@@ -40,7 +40,7 @@ class Sending:
     __slots__ = ("_attached", "_entered")
 
     def __init__(self, call: Call, attempt: Try) -> None:
-        self._attached = Attached(attempt.span if attempt.span is not None else call.span)
+        self._attached = Attached(attempt.span if attempt.span is not None else call.telling.span)
         running = Running(call, attempt) if call.request.client is None else None
         self._entered = context.running(running) if running is not None else None
 

@@ -24,7 +24,7 @@ _lock = threading.Lock()
 
 
 def configure(**words: Any) -> Runtime:
-    """Replace the process's runtime by a new one with these settings; see docs and CONTRACT for the words.
+    """Replace the process's runtime by a new one with these settings; the words are the fields of `settings.Settings` and `settings.Live`.
 
     ConfigError for an unknown word or a wrong value. The old runtime is flushed and shut down. Thread-safe.
     """

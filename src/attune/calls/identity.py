@@ -1,4 +1,7 @@
-"""A call's id carries its cell and its target, so that a verdict finds its window days later, from any process."""
+"""A call's id carries its cell and its target, so that a verdict finds its window days later, from any process.
+
+Nothing of the call's content is in it.
+"""
 
 from __future__ import annotations
 

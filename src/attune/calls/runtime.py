@@ -15,6 +15,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from attune.calls.background import Background
 from attune.calls.clock import SystemClock
 from attune.calls.settings import Live, Settings
 from attune.clients.anthropic import AnthropicDialect
@@ -28,6 +29,7 @@ from attune.models.retry import RetryBudget, RetryPolicy
 from attune.models.router import Choice, Question, Router
 from attune.models.snapshot import Snapshot
 from attune.models.windows import Windows
+from attune.telemetry.listening import listened
 
 log = logging.getLogger("attune")
 
@@ -65,8 +67,7 @@ class Runtime:
         self.dice: Callable[[], float] = live.dice or random.Random(settings.seed).random
         self.faults: Counter[str] = Counter()
         self.abandoned: deque[Abandoned] = deque()
-        self.writer = uuid.uuid4().hex
-        self.windows = Windows(writer=self.writer, max_series=settings.max_series)
+        self.windows = Windows(writer=uuid.uuid4().hex, max_series=settings.max_series)
         self.circuits = self._make_circuits()
         self.router = Router(explore=settings.explore, default_tier=settings.default_tier)
         self.retry_budget = RetryBudget(RetryPolicy())
@@ -74,11 +75,17 @@ class Runtime:
         self._executor = executor
         self._emitter: Any = None
         self._catalogue: Catalogue | None = None
-        self._refresher: Any = None
         self._lock = threading.Lock()
         self._pid = os.getpid()
-        self._closed = False
-        self._ages: dict[str, tuple[float, float]] = {}  # reader -> age of its newest word, and when that was said
+        self._background = Background(
+            settings,
+            live,
+            self.clock,
+            on_fault=self.fault,
+            on_error=self._on_reader_error,
+            on_age=self._on_reader_age,
+            on_round=self.settle_abandoned,
+        )
 
     # -- parts, each built when first needed
 
@@ -117,8 +124,6 @@ class Runtime:
         """Whether anybody listens to telemetry: providers handed in, or global ones set up by now."""
         if self.live.tracer_provider is not None or self.live.meter_provider is not None:
             return True
-        from attune.telemetry.listening import listened
-
         return listened()
 
     def decide(self, question: Question, now_s: float) -> Choice:
@@ -132,10 +137,7 @@ class Runtime:
 
     def data_age_s(self) -> float | None:
         """How old the oldest reader's newest word is, in seconds; None where no reader has spoken."""
-        if not self._ages:
-            return None
-        now = self.clock.monotonic()
-        return max(age_s + now - at for age_s, at in self._ages.values())
+        return self._background.age_s()
 
     # -- around a call
 
@@ -145,8 +147,8 @@ class Runtime:
             self.settle_abandoned()
         if self._pid != os.getpid():
             self._after_fork()
-        if self._refresher is None and not self._closed:
-            self._start_refresher()
+        if not self._background.started:
+            self._background.start(self.windows)
 
     def settle_abandoned(self) -> None:
         """Settle the streams that nobody holds any more."""
@@ -157,6 +159,14 @@ class Runtime:
                 return
             except Exception as error:  # noqa: BLE001 - law 5
                 self.fault("stream", error)
+
+    def safely(self, where: str, act: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Do something of attune's own; a fault is counted, gives None, and never reaches the caller."""
+        try:
+            return act(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - law 5: a fault of attune never changes the outcome of a call
+            self.fault(where, error)
+            return None
 
     def fault(self, where: str, error: BaseException) -> None:
         """Count a fault of attune's own, and log it once for each place. Never raises."""
@@ -170,10 +180,6 @@ class Runtime:
                 self._emitter.fault(where)
             except Exception:  # noqa: BLE001 - counted above already
                 self.faults["emit"] += 1
-
-    def announce(self, question: Question) -> None:
-        """Let every counter of a question's targets be seen at 0, so that no first value is lost."""
-        self.emitter.announce(question.workflow, question.stage, question.targets)
 
     def dialect_of(self, client: Any) -> Dialect | None:
         """Whose client it is; the user's dialects are asked first."""
@@ -201,21 +207,17 @@ class Runtime:
     def settle_in(self) -> None:
         """For questions: wait up to a second for the first round of reading."""
         self.enter()
-        if self._refresher is not None:
-            self._refresher.ready(1.0)
+        self._background.ready(1.0)
 
     def flush(self, timeout_s: float = 5.0) -> bool:
         """Write what is known to the host store. Whether it was done in time."""
         self.settle_abandoned()
-        return True if self._refresher is None else bool(self._refresher.flush(timeout_s))
+        return self._background.flush(timeout_s)
 
     def shutdown(self, timeout_s: float = 5.0) -> None:
         """Flush, and stop the background thread. Calls go on working, on what is known."""
-        self._closed = True
         self.settle_abandoned()
-        refresher, self._refresher = self._refresher, None
-        if refresher is not None:
-            refresher.close(timeout_s)
+        self._background.close(timeout_s)
 
     # -- making
 
@@ -240,6 +242,12 @@ class Runtime:
         log.debug("circuit %s: %s -> %s", transition.name, transition.from_state, transition.to_state)
         self.emitter.transition(transition)
 
+    def _on_reader_error(self, reader: str) -> None:
+        self.emitter.reader_error(reader)
+
+    def _on_reader_age(self, reader: str, age_s: float) -> None:
+        self.emitter.reader_age(reader, age_s)
+
     def _make_emitter(self) -> Any:
         from attune.telemetry.emit import Emitter
         from attune.telemetry.names import GENAI_2026, GENAI_OLDER
@@ -254,78 +262,16 @@ class Runtime:
             max_series=settings.max_series,
         )
 
-    def _readers(self) -> tuple[Any, ...]:
-        if self.live.readers is not None:
-            given: tuple[Any, ...] = self.live.readers
-        elif self.settings.readers is not None:
-            given = self.settings.readers
-        else:
-            files = self.settings.home / "telemetry"
-            given = (f"file:{files}",) if files.is_dir() else ()
-        from attune.telemetry.readers import from_text
-
-        return tuple(from_text(each) if isinstance(each, str) else each for each in given)
-
-    def _start_refresher(self) -> None:
-        with self._lock:
-            if self._refresher is not None:
-                return
-            try:
-                from attune.telemetry.refresh import Refresher
-
-                self._name_writer()
-                self._refresher = Refresher(
-                    self.windows,
-                    self._readers(),
-                    self._store_factory(),
-                    clock=self.clock,
-                    refresh_s=self.settings.refresh_s,
-                    on_fault=self._on_reader_fault,
-                    on_age=self._on_age,
-                    on_round=self.settle_abandoned,
-                )
-                self._refresher.start()
-            except Exception as error:  # noqa: BLE001 - law 5: without readers, the process's own evidence remains
-                self._closed = True
-                self.fault("reader", error)
-
-    def _name_writer(self) -> None:
-        """Count under the name that this process's telemetry bears, so that a reader can leave its own rows out."""
-        from attune.telemetry.listening import instance_of
-
-        self.writer = self.windows.writer = instance_of(self.live.tracer_provider) or self.writer
-
-    def _on_reader_fault(self, where: str, error: BaseException) -> None:
-        self.fault(where, error)
-        self.emitter.reader_error(where)
-
-    def _on_age(self, reader: str, age_s: float) -> None:
-        self._ages[reader] = (age_s, self.clock.monotonic())
-        self.emitter.reader_age(reader, age_s)
-
-    def _store_factory(self) -> Any:
-        if self.settings.state == "memory":
-            return None
-
-        def open_store() -> Any:
-            from attune.state.host import HostStore
-
-            return HostStore(self.settings.home, now=self.clock.time, on_fault=self.fault)
-
-        return open_store
-
     def _after_fork(self) -> None:
         """A child is another writer: its rows are its own, the parent's come to it through the store."""
         with self._lock:
             if self._pid == os.getpid():
                 return
             self._pid = os.getpid()
-            self._ages.clear()
-            self.writer = uuid.uuid4().hex
-            self.windows = Windows(writer=self.writer, max_series=self.settings.max_series)
+            self._background.forget()
+            self.windows = Windows(writer=uuid.uuid4().hex, max_series=self.settings.max_series)
             self.circuits = self._make_circuits()
             self.abandoned.clear()
-            self._refresher = None
             if self._emitter is not None:
                 self._emitter.forget()
 

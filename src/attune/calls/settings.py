@@ -192,12 +192,18 @@ def _checked(name: str, value: Any, where: str) -> Any:
         for key in value:
             if key not in known:
                 raise ConfigError(_unknown(f"{where}: breaker", key, known))
+    if name == "readers" and value is not None:
+        from attune.telemetry.readers import from_text
+
+        for text in value if not isinstance(value, str) else (value,):
+            if isinstance(text, str):
+                from_text(text).close()
     try:
         made = _adapter(name).validate_python(value)
         replace(Settings(), **{name: made})
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        raise ConfigError(f"{where}: {name}={value!r} is not right: {wrong['msg']}.") from None
+        raise ConfigError(f"{where}: {name}={value!r} is not right: {wrong['msg'].rstrip('.')}.") from None
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
     return made

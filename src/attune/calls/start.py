@@ -41,8 +41,6 @@ def start(runtime: Runtime, site: Site, request: Request, *, hook: Classify | No
     except Exception as fault:  # noqa: BLE001 - law 5: the request goes on as it was written
         runtime.fault("call", fault)
         return None
-    if call.span is not None:
-        call.safely("emit", runtime.announce, question)
     return call
 
 

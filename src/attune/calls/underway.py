@@ -7,8 +7,7 @@ known here; that is `plan.py`'s.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any, Protocol
 
@@ -16,6 +15,7 @@ from attune.calls import context, figures
 from attune.calls.attempt import Attached, Try
 from attune.calls.identity import call_id
 from attune.calls.runtime import Runtime
+from attune.calls.telling import Telling
 from attune.clients.dialect import NOTHING, Dialect, Facts, Request
 from attune.models.call import AUTO, Attempt, AttemptKind, CallRecord, Mode, Outcome, Target
 from attune.models.circuits import Permit
@@ -24,8 +24,6 @@ from attune.models.failures import RULES, Classify, Failure, FailureKind, classi
 from attune.models.performance import Series, Verdict
 from attune.models.response import Usage
 from attune.models.router import Question
-
-log = logging.getLogger("attune.calls")
 
 
 class Ending(Protocol):
@@ -53,6 +51,7 @@ class Call:
         hook: Classify | None = None,
     ) -> None:
         self.runtime = runtime
+        self.safely = runtime.safely
         self.request = request
         self.dialect = dialect
         self.question = question
@@ -77,17 +76,7 @@ class Call:
         self._answered_us = self.at_us
         self._captures = context.captures()
         self._ended = [True]
-        self.span = self.safely("emit", self._start_span)
-
-    # -- what may go wrong stays here
-
-    def safely(self, where: str, act: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Do something of attune's own; a fault is counted, gives None, and never reaches the caller."""
-        try:
-            return act(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - law 5: a fault of attune never changes the outcome of a call
-            self.runtime.fault(where, error)
-            return None
+        self.telling = Telling(runtime, question, mode=mode, requested_model=request.model, at_us=self.at_us)
 
     # -- time
 
@@ -104,9 +93,7 @@ class Call:
     def decided(self, decision: Decision) -> None:
         """Keep what was decided, and tell of it."""
         self.decision = decision
-        self.safely("log", _log_decision, self.question, decision)
-        if self.span is not None:
-            self.safely("emit", self._tell_decision, decision)
+        self.telling.decided(decision)
 
     def take(self, request: Request, dialect: Dialect) -> None:
         """From here on the attempts are those of a guarded call inside the function."""
@@ -139,7 +126,7 @@ class Call:
         )
         self.tries.append(attempt)
         if self.request.client is not None:  # a function's span is made when it ends: what is inside may take over
-            attempt.span = self.safely("emit", self._start_attempt, attempt)
+            attempt.span = self.telling.attempt(attempt, self.request, self.dialect)
         return attempt
 
     def send(self, attempt: Try) -> Any:
@@ -183,10 +170,9 @@ class Call:
             self.series(attempt.target), attempt, outcome, failure, facts, latency_us, cost_nano
         )
         self.safely("windows", self.runtime.windows.record, observation)
-        if attempt.span is None and self.request.client is None and self.span is not None:
-            attempt.span = self.safely("emit", self._start_attempt, attempt)
-        if attempt.span is not None:
-            self.safely("emit", attempt.span.end, observation, usage=facts.usage, response=_told(facts))
+        if attempt.span is None and self.request.client is None:
+            attempt.span = self.telling.attempt(attempt, self.request, self.dialect)
+        self.telling.attempt_ended(attempt, observation, facts)
         self._write_down(attempt, outcome, failure, facts, latency_us, cost_nano)
 
     def failed(self, attempt: Try, error: BaseException) -> Failure:
@@ -248,10 +234,8 @@ class Call:
         if quality is not None:
             verdict = Verdict(series=series, at_us=self._answered_us, quality_micro=round(quality * 1e6))
             self.safely("windows", self.runtime.windows.judge, verdict)
-        if self.span is not None:
-            self.safely("emit", self._end_span, record, error_type)
+        self.telling.ended(record, error_type)
         self.safely("context", context.tell, record, self._captures)
-        self.safely("log", _log, record)
         return record
 
     def series(self, target: Target) -> Series:
@@ -265,7 +249,9 @@ class Call:
             return
         settles = failure.rule.settles if failure is not None else outcome
         healthy = outcome == "success" and not attempt.permit.probe
-        with nullcontext() if healthy else Attached(self.span):  # a transition becomes an event on the call's span
+        with (
+            nullcontext() if healthy else Attached(self.telling.span)
+        ):  # a transition becomes an event on the call's span
             self._settle_permit(attempt, settles, failure)
 
     def _settle_permit(self, attempt: Try, settles: str, failure: Failure | None) -> None:
@@ -299,84 +285,9 @@ class Call:
             self._answered_us = attempt.at_us
         self.attempts.append(figures.attempt_of(attempt, outcome, failure, latency_us, cost))
 
-    def _tell_decision(self, decision: Decision) -> None:
-        recording = self.span.span.is_recording()
-        eliminated = sum(it.eliminated_by is not None for it in decision.candidates) if recording else 0
-        self.span.decided(
-            decision,
-            candidates=len(self.question.targets),
-            eliminated=eliminated,
-            data_age_s=self.runtime.data_age_s(),
-        )
-
-    def _start_span(self) -> Any:
-        question = self.question
-        if not self.runtime.tells():
-            return None  # nobody listens: a call then pays nothing for telling
-        return self.runtime.emitter.route(
-            workflow=question.workflow,
-            stage=question.stage,
-            mode=self.mode,
-            requested_model=self.request.model,
-            at_us=self.at_us,
-        )
-
-    def _start_attempt(self, attempt: Try) -> Any:
-        if self.span is None:
-            return None
-        target = attempt.target
-        return self.span.attempt(
-            target=target,
-            index=attempt.index,
-            kind=attempt.kind,
-            circuit_name=f"{target.provider}:{target.model}",
-            circuit_state=attempt.state,
-            explored=attempt.explored,
-            native=self.dialect.native_span(target.client if target.client is not None else self.request.client),
-            stream=self.request.stream,
-            request=self.request.params,
-            at_us=attempt.at_us,
-        )
-
-    def _end_span(self, record: CallRecord, error_type: str | None) -> None:
-        price = self.question.targets[self.question.default].price
-        baseline = price.cost_nano(self._usage) / 1e9 if price is not None and self._usage is not None else None
-        self.span.end(record, error_type=error_type, baseline_cost=baseline, end_s=self.runtime.clock.time())
-
 
 # How long a cooldown lasts where the provider named no time: a rate limit refills in about a second, a spending cap not.
 _COOL_S: Mapping[FailureKind, float] = {FailureKind.RATE_LIMIT: 1.0, FailureKind.SPEND_LIMIT: 300.0}
-
-
-def _told(facts: Facts) -> dict[str, Any]:
-    return {"model": facts.model, "id": facts.response_id, "finish_reasons": facts.finish_reasons}
-
-
-def _log_decision(question: Question, decision: Decision) -> None:
-    if log.isEnabledFor(logging.DEBUG):
-        log.debug(
-            "%s/%s goes to %s (%s, %s)",
-            question.workflow,
-            question.stage,
-            decision.model,
-            decision.provider,
-            decision.reason,
-        )
-
-
-def _log(record: CallRecord) -> None:
-    if log.isEnabledFor(logging.DEBUG):
-        log.debug(
-            "%s/%s answered by %s: outcome %s, latency %.1f ms, cost %.6f USD%s, %d attempt(s)",
-            record.workflow,
-            record.stage,
-            record.model,
-            record.outcome,
-            record.latency_ms,
-            record.cost,
-            "" if record.cost_complete else " or more",
-            len(record.attempts),
-        )
 
 
 def outcome_of(kind: FailureKind) -> Outcome:

@@ -1,4 +1,7 @@
-"""Late verdicts: a score for a call that ended a while ago, perhaps in another process. The id carries its cell."""
+"""Late verdicts: a score for a call that ended a while ago, perhaps in another process.
+
+The id carries the cell and the time; nothing is looked up.
+"""
 
 from __future__ import annotations
 

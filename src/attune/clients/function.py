@@ -30,7 +30,7 @@ class FunctionRequest:
     model: str
     asynchronous: bool = False
     stream: bool = False
-    max_retries: int = 2  # three attempts at one target, as CONTRACT.md says for functions
+    max_retries: int = 2  # three attempts at one target, as the SDKs make
     client: None = None
     timeout_s: float | None = None
 

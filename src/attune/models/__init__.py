@@ -7,6 +7,7 @@ nothing; a name that users of other libraries look for in vain is told its repla
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from attune.models.retry import RetryPolicy as RetryPolicy
     from attune.models.snapshot import Snapshot as Snapshot
 
-_HOMES = {
+_HOMES: Mapping[str, str] = {
     "AdaptiveModelRouter": "adaptive",
     "Attempt": "call",
     "AUTH_STRATEGY_FILE": "auth_strategy",
@@ -72,7 +73,7 @@ _HOMES = {
     "get_pricing_for_model": "lookup",
 }
 
-_REPLACED = {
+_REPLACED: Mapping[str, str] = {
     "CircuitBreakerState": "attune.models.CircuitBreaker().get_status()",
     "EmpathyLLMExecutor": "attune.models.LLMExecutor",
     "FallbackPolicy": "attune.wrap(client, candidates=[...], alternates=[...])",

@@ -53,10 +53,12 @@ class Target:
                 raise ConfigError(f"Target({name}={value!r}): {name} must be a non-empty string.")
         if self.model == AUTO:
             raise ConfigError('Target("auto"): "auto" is the question, not a model. Name a model id.')
-        if self.price is not None and not isinstance(self.price, Price):
-            object.__setattr__(self, "price", _price(self.price))
-        if self.tier is not None and not isinstance(self.tier, ModelTier):
-            object.__setattr__(self, "tier", _tier(self.tier))
+        price: Any = self.price
+        tier: Any = self.tier
+        if price is not None and not isinstance(price, Price):
+            object.__setattr__(self, "price", _price(price))
+        if tier is not None and not isinstance(tier, ModelTier):
+            object.__setattr__(self, "tier", _tier(tier))
         if self.max_share is not None and not 0 < self.max_share <= 1:
             raise ConfigError(f"Target(max_share={self.max_share!r}): a share is over 0 and at most 1.")
 

@@ -1,0 +1,127 @@
+"""What runs beside the calls: one thread that reads evidence back and keeps this process's own.
+
+It starts with the first call or question, never at import. Without it (nothing to read, nowhere to keep, or a fault) the
+process goes on with its own evidence. It decides nothing, and knows no call.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from attune.calls.settings import Live, Settings
+from attune.models.process import Clock
+from attune.models.windows import Windows
+from attune.telemetry.listening import instance_of
+
+Fault = Callable[[str, BaseException], None]
+
+
+class Background:
+    """The refresh thread's life, and how old its news is. Thread-safe."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        live: Live,
+        clock: Clock,
+        *,
+        on_fault: Fault,
+        on_error: Callable[[str], None],
+        on_age: Callable[[str, float], None],
+        on_round: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._live = live
+        self._clock = clock
+        self._on_fault = on_fault
+        self._on_error = on_error
+        self._on_age = on_age
+        self._on_round = on_round
+        self._ages: dict[str, tuple[float, float]] = {}  # reader -> age of its newest word, and when that was said
+        self._refresher: Any = None
+        self._lock = threading.Lock()
+        self.started = False
+
+    def start(self, windows: Windows) -> None:
+        """Begin, once. A fault is counted, and then there is no background."""
+        with self._lock:
+            if self.started:
+                return
+            self.started = True
+            try:
+                self._refresher = self._make(windows)
+                self._refresher.start()
+            except Exception as error:  # noqa: BLE001 - law 5: the process's own evidence remains
+                self._refresher = None
+                self._on_fault("reader", error)
+
+    def ready(self, timeout_s: float) -> None:
+        """Wait for the first round."""
+        if (refresher := self._refresher) is not None:
+            refresher.ready(timeout_s)
+
+    def flush(self, timeout_s: float) -> bool:
+        """Whether everything known was kept in time."""
+        return True if (refresher := self._refresher) is None else bool(refresher.flush(timeout_s))
+
+    def close(self, timeout_s: float) -> None:
+        """Flush and stop; it does not start again."""
+        self.started = True
+        refresher, self._refresher = self._refresher, None
+        if refresher is not None:
+            refresher.close(timeout_s)
+
+    def forget(self) -> None:
+        """In a forked child: the parent's thread is not here."""
+        self._lock = threading.Lock()
+        self._ages.clear()
+        self._refresher = None
+        self.started = False
+
+    def age_s(self) -> float | None:
+        """How old the oldest reader's newest word is, in seconds; None where no reader has spoken."""
+        if not self._ages:
+            return None
+        now = self._clock.monotonic()
+        return max(age_s + now - at for age_s, at in list(self._ages.values()))
+
+    def _make(self, windows: Windows) -> Any:
+        from attune.telemetry.refresh import Refresher
+
+        # Count under the name that this process's telemetry bears, so that a reader's rows of it are known as its own.
+        windows.writer = instance_of(self._live.tracer_provider) or windows.writer
+        return Refresher(
+            windows,
+            self._readers(),
+            None if self._settings.state == "memory" else self._open_store,
+            clock=self._clock,
+            refresh_s=self._settings.refresh_s,
+            on_fault=self._fault,
+            on_age=self._age,
+            on_round=self._on_round,
+        )
+
+    def _readers(self) -> tuple[Any, ...]:
+        from attune.telemetry.readers import from_text
+
+        given = self._live.readers if self._live.readers is not None else self._settings.readers
+        if given is None:
+            files = self._settings.home / "telemetry"
+            given = (f"file:{files}",) if files.is_dir() else ()
+        return tuple(from_text(each) if isinstance(each, str) else each for each in given)
+
+    def _open_store(self) -> Any:
+        from attune.state.host import HostStore
+
+        return HostStore(self._settings.home, now=self._clock.time, on_fault=self._on_fault)
+
+    def _fault(self, where: str, error: BaseException) -> None:
+        self._on_fault(where, error)
+        if where.startswith("reader:"):
+            self._on_error(where.removeprefix("reader:"))
+
+    def _age(self, reader: str, age_s: float) -> None:
+        self._ages[reader] = (age_s, self._clock.monotonic())
+        self._on_age(reader, age_s)
