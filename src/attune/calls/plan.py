@@ -126,7 +126,8 @@ def _attempts(call: Call, order: list[Target], limits: Limits) -> Generator[Effe
     admission = Admission(call, order, limits)
     while True:
         while (wait_s := admission.seek()) > 0:
-            yield Sleep(wait_s)
+            if (waited := (yield Sleep(wait_s))).error is not None:  # cancelled in the wait
+                raise waited.error
         attempt = admission.open()
         reply = yield Send(call, attempt, hold=len(order) > 1 and call.mode == "enforce")
         if reply.error is None or not attempt.open:  # closed: what is inside the function took the call over
