@@ -390,6 +390,20 @@ def test_the_memory_of_rankings_follows_evidence_circuits_and_targets():
     assert decide(windows, asked(targets=others), **ask).decision.model == "middle"
 
 
+def test_a_ranking_holds_while_its_pick_only_succeeds():
+    """Up to 1 % more successes of one model change no ranking; anything else is in the very next decision."""
+    windows, router, question = known(middle=(400, 0)), Router(explore=False), asked()
+    first = decide(windows, question, router=router)
+    told(windows, "middle", 3)
+    assert decide(windows, question, router=router) is first
+    told(windows, "middle", 3)
+    assert decide(windows, question, router=router) is not first
+    second = decide(windows, question, router=router)
+    told(windows, "middle", 0, 1)
+    third = decide(windows, question, router=router)
+    assert third is not second and third.decision.candidates[1].sample_size == 407
+
+
 def test_a_decision_is_quick_and_flat():
     """p50 of a decision on an unchanged cell with 14 models: 3 us promised, ten times that here for a busy machine."""
     targets = tuple(target(f"m{number}", number + 1) for number in range(14))

@@ -7,6 +7,7 @@ is likely; `ranking.py` says what to do about it. No dice, no clock, no memory.
 from __future__ import annotations
 
 from math import sqrt
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from attune.models.call import Target
@@ -21,7 +22,7 @@ SURE_OF_COST: Final = 10.0  # from so many costed calls on, their mean is the co
 LATE_STRENGTH: Final = 6.0
 USUAL_TOKENS: Final = (1000.0, 500.0)  # in and out, before any call told
 
-_TIER_COST: Final = {"cheap": 1.0, "capable": 4.0, "premium": 20.0}  # ratios, only where no price at all is known
+_TIER_COST: Final = MappingProxyType({"cheap": 1.0, "capable": 4.0, "premium": 20.0})  # ratios, where no price is known
 
 
 class Belief(NamedTuple):

@@ -268,3 +268,23 @@ class Line:
                 live.quality = [old + getattr(counts, name) for old, name in zip(live.quality, QUALITY, strict=True)]
                 live.money = [old + getattr(counts, name) for old, name in zip(live.money, MONEY, strict=True)]
             live.less(self.excused.get(number, ()) or [0.0] * len(QUALITY))
+
+
+def newest_of(lines: Iterable[Line], known: list[float], wanted: int, *, judged: bool) -> tuple[int, float]:
+    """The newest outcomes where this process has seen too few itself: whole buckets, scaled down."""
+    buckets: dict[int, list[Tally | Counts]] = {}
+    for line in lines:
+        for books in (line.host, line.fleet):
+            for number, rows in list(books.items()):
+                buckets.setdefault(number, []).extend(row.tally for row in list(rows.values()))
+    n, failed = float(len(known)), sum(known)
+    for number in sorted(buckets, reverse=True):
+        if n >= wanted:
+            break
+        there = Counts()
+        for tally in buckets[number]:
+            there.include(tally)
+        more, good = success([getattr(there, name) for name in QUALITY], judged=judged)
+        share = min(1.0, (wanted - n) / more) if more else 0.0
+        n, failed = n + more * share, failed + (more - good) * share
+    return round(n), failed

@@ -86,7 +86,7 @@ class Router:
         memo = self._memos.get(question.key)
         if (
             memo is None
-            or memo.cell is not cell
+            or (memo.cell is not cell and not _goes_on(memo.cell, cell))
             or memo.version != circuits.version
             or now >= memo.until
             or memo.question.targets is not question.targets
@@ -161,6 +161,11 @@ class Router:
         due = memo.turns * _probe_share(memo, i) >= 1.0
         memo.turns = 0 if due else memo.turns
         return due
+
+
+def _goes_on(then: Cell | None, now: Cell | None) -> bool:
+    """Whether since the ranking there were only successes of one model, and too few of them (1 %) to matter."""
+    return then is not None and now is not None and then.run == now.run and now.size - then.size <= then.size // 100
 
 
 def _explored(memo: _Memo, ranking: Ranking, dice: Callable[[], float]) -> Choice:

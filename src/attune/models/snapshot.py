@@ -66,13 +66,21 @@ NOTHING = Stat()
 
 
 class Cell:
-    """All models' evidence at one workflow and stage. Compared by identity: a change makes a new one."""
+    """All models' evidence at one workflow and stage. Compared by identity: a change makes a new one.
 
-    __slots__ = ("judged", "stats")
+    `judged`: it has had verdicts, so unjudged answers are left out. `size` counts what this process told it, and `run`
+    stays the same while that is nothing but successes of one model: then a ranking made at nearly this size still holds.
+    """
 
-    def __init__(self, stats: Mapping[tuple[str, str], Stat], *, judged: bool = False) -> None:
+    __slots__ = ("judged", "run", "size", "stats")
+
+    def __init__(
+        self, stats: Mapping[tuple[str, str], Stat], *, judged: bool = False, run: int = 0, size: int = 0
+    ) -> None:
         self.stats = stats
-        self.judged = judged  # a cell that has had verdicts leaves unjudged answers out
+        self.judged = judged
+        self.run = run
+        self.size = size
 
     def stat(self, provider: str, model: str) -> Stat:
         """One model's evidence here, empty where there is none."""

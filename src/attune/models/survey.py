@@ -18,7 +18,7 @@ from attune.models.ranking import LATE_SHARE, LEAST, TOLERANCE, Z_RETRY, Health
 from attune.models.registry import ModelTier
 from attune.models.snapshot import Snapshot
 
-_STATES: Final[dict[Health, CircuitState]] = {Health.SHUT: "open", Health.PROBE: "half_open"}
+_STATES: Final[tuple[CircuitState, ...]] = ("closed", "half_open", "closed", "open")  # by Health
 _ROUNDING: Final = 1e-9  # discounting multiplies; 8 of 10 is 80 % all the same
 
 
@@ -96,7 +96,7 @@ def candidates(
             upper=min(1.0, it.mean + Z_RETRY * it.sd),
             cost=it.cost * 1e-9 if it.cost_known else None,
             p90_latency_ms=None if (p90 := it.stat.latencies.quantile_us(0.9)) is None else p90 / 1e3,
-            state=_STATES.get(state, "closed"),
+            state=_STATES[state],
             eliminated_by=None if index == chosen else why,
         )
         for index, (target, it, state, why) in enumerate(zip(targets, beliefs, health, out, strict=True))

@@ -12,11 +12,11 @@ from threading import RLock
 from typing import Final, Literal
 
 from attune.models.drift import Track, changed
-from attune.models.ledger import KEEP_S, Line, Quality
+from attune.models.ledger import KEEP_S, Line, Quality, newest_of
 from attune.models.performance import Observation, Row, Verdict
 from attune.models.snapshot import Cell, Detail, Latencies, Snapshot, Stat
-from attune.models.sums import QUALITY, Counts, success, timed_us
-from attune.models.tally import BUCKET_S, Series, Tally
+from attune.models.sums import Counts, timed_us
+from attune.models.tally import BUCKET_S, Series
 
 OTHER: Final = "_other"
 RECENT: Final = 20
@@ -47,6 +47,7 @@ class Windows:
         self._aside: dict[_At, float] = {}
         self._judged: set[_At] = set()
         self._recent: dict[_At, deque[list[float]]] = {}  # epoch microseconds, failed 0..1, whether a verdict said so
+        self._runs: dict[_At, tuple[int, int, _At | None]] = {}  # size, when the run began, whose successes it is of
         self._dirty: dict[Series, Line] = {}
         self._written: dict[tuple[Series, int], int] = {}  # what changed last comes last
         self._seq = 0
@@ -60,8 +61,8 @@ class Windows:
         it = observation
         with self._lock:
             line = self._line(it.series)
-            self._mark(line, line.observe(it))
             answered = it.outcome == "success"
+            self._mark(line, line.observe(it), steady=answered and not it.empty and not it.explored)
             if not answered and not (it.outcome == "failure" and it.circuit == "closed"):
                 return
             bad = not answered or it.empty
@@ -79,8 +80,9 @@ class Windows:
         with self._lock:
             line = self._line(it.series)
             at = line.series[:2]
-            self._mark(line, line.judge(it.at_us, it.quality_micro, it.replaces_micro))
             score = it.quality_micro * 1e-6
+            bucket = line.judge(it.at_us, it.quality_micro, it.replaces_micro)
+            self._mark(line, bucket, steady=score == 1.0 and it.replaces_micro is None)
             for entry in reversed(self._recent.get(at, ())):
                 if entry[0] == it.at_us:
                     entry[1:] = [1.0 - score, 1.0]
@@ -152,7 +154,7 @@ class Windows:
             for tally in tallies:
                 whole.include(tally)
         known = [bad for _, bad, verdict in newest if verdict or not judged][-RECENT:]
-        recent = (len(known), sum(known)) if len(known) == RECENT else _recent(lines, known, judged=judged)
+        recent = (len(known), sum(known)) if len(known) == RECENT else newest_of(lines, known, RECENT, judged=judged)
         return Detail({of: counts.tally() for of, counts in totals.items()}, judged, recent)
 
     def _line(self, series: Series) -> Line:
@@ -170,8 +172,12 @@ class Windows:
             track = self._tracks[of] = Track()
         return track
 
-    def _mark(self, line: Line, bucket: int) -> None:
+    def _mark(self, line: Line, bucket: int, *, steady: bool) -> None:
         self._seq += 1
+        at, of = line.series[:2], line.series[2:]
+        size, run, whose = self._runs.get(at, (0, 0, None))
+        goes_on = steady and whose == of
+        self._runs[at] = (size + 1, run if goes_on else self._seq, of if steady else None)
         key = (line.series, bucket)
         self._written.pop(key, None)
         self._written[key] = self._seq
@@ -179,7 +185,12 @@ class Windows:
 
     def _mark_judged(self, at: _At) -> None:
         self._judged.add(at)
+        self._interrupt(at)
         self._dirty.update((line.series, line) for line in self._at[at].values())
+
+    def _interrupt(self, at: _At) -> None:
+        self._seq += 1
+        self._runs[at] = (self._runs.get(at, (0, 0, None))[0], self._seq, None)
 
     def _weigh(self, line: Line, score: float, quality: Quality) -> None:
         if not self._watch:
@@ -199,6 +210,7 @@ class Windows:
         if not line.absorb(row, scope):
             return None
         self._dirty[line.series] = line
+        self._interrupt(line.series[:2])
         self._heard_s = max(self._heard_s, float(row.bucket_s))
         self._track(line).absorb(row.tally.buckets, row.tally.scale)
         if row.tally.judged and line.series[:2] not in self._judged:
@@ -214,6 +226,7 @@ class Windows:
             with self._lock:
                 if line.install(newest, closed):
                     self._dirty[line.series] = line
+                    self._interrupt(line.series[:2])
                     return
 
     def _sweep(self, now_s: float) -> None:
@@ -227,6 +240,7 @@ class Windows:
                     del self._at[series[:2]]
                     self._judged.discard(series[:2])
                     self._recent.pop(series[:2], None)
+                    self._runs.pop(series[:2], None)
             self._dirty[series] = line
         oldest = (now_s - KEEP_S) // BUCKET_S
         self._written = {key: seq for key, seq in self._written.items() if key[1] >= oldest}
@@ -254,7 +268,8 @@ class Windows:
                     self._tokens[2] += sign * stat.tokens_out
         for at, stats in fresh.items():
             if stats:
-                cells[at] = Cell(stats, judged=at in self._judged)
+                size, run, _ = self._runs.get(at, (0, 0, None))
+                cells[at] = Cell(stats, judged=at in self._judged, run=run, size=size)
             else:
                 cells.pop(at, None)
         n, given, got = self._tokens
@@ -274,23 +289,3 @@ def _pooled(pool: Stat | None, old: Stat | None, new: Stat | None, track: Track)
         timed=track.timed,
         latencies=Latencies(track.hist.parts()),
     )
-
-
-def _recent(lines: list[Line], known: list[float], *, judged: bool) -> tuple[int, float]:
-    """The newest outcomes where this process has seen too few itself: whole buckets, scaled down to RECENT."""
-    buckets: dict[int, list[Tally | Counts]] = {}
-    for line in lines:
-        for books in (line.host, line.fleet):
-            for number, rows in list(books.items()):
-                buckets.setdefault(number, []).extend(row.tally for row in list(rows.values()))
-    n, failed = float(len(known)), sum(known)
-    for number in sorted(buckets, reverse=True):
-        if n >= RECENT:
-            break
-        there = Counts()
-        for tally in buckets[number]:
-            there.include(tally)
-        more, good = success([getattr(there, name) for name in QUALITY], judged=judged)
-        share = min(1.0, (RECENT - n) / more) if more else 0.0
-        n, failed = n + more * share, failed + (more - good) * share
-    return round(n), failed
