@@ -83,21 +83,26 @@ class Admission:
     # -- pieces
 
     def _untried(self) -> Iterator[int]:
-        fresh = [place for place in range(len(self._order)) if place not in self._tried]
+        return (place for place in range(len(self._order)) if place not in self._tried and self._reaches(place))
+
+    def _reaches(self, place: int) -> bool:
+        """Whether the call may go there after what happened last: what is final ends the call, whatever came before."""
         if self._last is None:
-            return iter(fresh)
+            return True
         failed, failure, _ = self._last
+        if place == failed:
+            return True
         if not self._limits.fallback or self._call.mode != "enforce":
-            return iter(())
+            return False
         match failure.rule.fall_back:
             case "any":
-                return iter(fresh)
+                return True
             case "other_account":
-                return (place for place in fresh if self._account(place) != self._account(failed))
+                return self._account(place) != self._account(failed)
             case "default":
-                return (place for place in fresh if self._is_default(place))
+                return self._is_default(place)
             case "no":
-                return iter(())
+                return False
 
     def _account(self, place: int) -> tuple[Any, ...]:
         target = self._order[place]
@@ -160,7 +165,7 @@ class Admission:
         if self._call.mode != "enforce":
             return None  # the SDK's own retries have run
         for place, failure in self._failures.items():
-            wait_s = self._wait_before(place, failure)
+            wait_s = self._wait_before(place, failure) if self._reaches(place) else None
             if wait_s is None:
                 continue
             if len(self._order) > 1 and not self._call.runtime.retry_budget.take(now=self._call.now_s()):
