@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from attune.calls.attempt import Try
+from attune.calls.attempt import Attached, Try
 from attune.calls.underway import Call
 from attune.errors import CallError, CircuitOpenError, DeadlineExceeded
 from attune.models.call import AttemptKind, Target
@@ -42,7 +42,7 @@ class Admission:
         self._due: int | None = None  # a retry that has waited its time
         self._rested = False
         if len(order) > 1:
-            call.runtime.retry_budget.call(now=call.now_s())
+            call.safely("retry", call.runtime.retry_budget.call, now=call.now_s())
 
     def seek(self) -> float:
         """Find the next target and its permit: 0.0 when `open` may be called, else the seconds to wait before asking again.
@@ -63,7 +63,7 @@ class Admission:
             return 0.0
         if self._last is None:
             return self._rest(refusals)
-        return self._again() or self._give_up(refusals)
+        return self._call.safely("retry", self._again) or self._give_up(refusals)
 
     def open(self) -> Try:
         """Begin the attempt that `seek` found."""
@@ -116,10 +116,14 @@ class Admission:
 
     def _acquire(self, place: int) -> Permit | Refusal | None:
         target, call = self._order[place], self._call
-        acquire = call.runtime.circuits.acquire
-        now = call.now_s()
-        # None is a breaker that failed: law 5 lets the attempt through
-        return call.safely("breaker", acquire, target.provider, target.model, endpoint=target.endpoint, now=now)  # type: ignore[no-any-return]
+        return call.safely("breaker", self._ask, call, target)  # type: ignore[no-any-return]  # None is a breaker that failed: law 5 lets the attempt through
+
+    def _ask(self, call: Call, target: Target) -> Permit | Refusal:
+        circuits, now = call.runtime.circuits, call.now_s()
+        if circuits.quiet:
+            return circuits.acquire(target.provider, target.model, endpoint=target.endpoint, now=now)
+        with Attached(call.telling.span):  # time may turn open into half-open here: an event on the call's span
+            return circuits.acquire(target.provider, target.model, endpoint=target.endpoint, now=now)
 
     def _admitted(self, place: int, kind: AttemptKind) -> bool:
         permit = self._acquire(place)
@@ -130,7 +134,7 @@ class Admission:
 
     def _rest(self, refusals: list[tuple[int, Refusal]]) -> float:
         """Nothing was tried and every circuit refuses: wait out a short cooldown, probe the one due soonest, or refuse."""
-        place, refusal = min(refusals, key=lambda each: each[1].retry_after_s)
+        place, refusal = min(refusals, key=lambda it: (it[1].forced, it[1].cooling, it[1].retry_after_s))
         call = self._call
         now = call.now_s()
         if len(self._order) > 1:

@@ -110,7 +110,7 @@ class Background:
         if given is None:
             files = self._settings.home / "telemetry"
             given = (f"file:{files}",) if files.is_dir() else ()
-        return tuple(from_text(each) if isinstance(each, str) else each for each in given)
+        return tuple(from_text(each, now=self._clock.time) if isinstance(each, str) else each for each in given)
 
     def _open_store(self) -> Any:
         from attune.state.host import HostStore

@@ -253,7 +253,7 @@ class Runtime:
         from attune.telemetry.names import GENAI_2026, GENAI_OLDER
 
         live, settings = self.live, self.settings
-        return Emitter(
+        emitter = Emitter(
             tracer_provider=live.tracer_provider,
             meter_provider=live.meter_provider,
             time=self.clock.time,
@@ -261,6 +261,17 @@ class Runtime:
             gen_ai_metrics=settings.gen_ai_metrics,
             max_series=settings.max_series,
         )
+        emitter.watch(self._lights)
+        return emitter
+
+    def _lights(self) -> Any:
+        """What the gauges show of the circuits, read when metrics are collected, so that time alone shows too."""
+        from attune.telemetry.emit import CircuitLight
+
+        status = self.circuits.status(now=self.clock.monotonic())
+        return [
+            CircuitLight(name, entry["state"], entry["cooling_until"] is not None) for name, entry in status.items()
+        ]
 
     def _after_fork(self) -> None:
         """A child is another writer: its rows are its own, the parent's come to it through the store."""

@@ -132,7 +132,9 @@ class Call:
     def send(self, attempt: Try) -> Any:
         """Make the attempt. Gives the answer, for an async request an awaitable of it."""
         if self.mode == "observe":
-            return self.request.untouched(attempt.target.wire if self.request.model == AUTO else self.request.model)
+            target = attempt.target
+            default = target.handed if self.request.client is None else target.wire
+            return self.request.untouched(default if self.request.model == AUTO else self.request.model)
         timeout_s = self.remaining_s()
         if timeout_s is not None and self.request.timeout_s is not None:
             timeout_s = min(timeout_s, self.request.timeout_s)
@@ -186,8 +188,9 @@ class Call:
     def classify(self, error: BaseException) -> Failure:
         """What an error means, by the user's hook, the dialect's rows and the table."""
         rows = self.dialect.failures
+        hook = self.hook if isinstance(error, Exception) else None  # nobody's hook turns a cancellation into a failure
         try:
-            return classify(error, rows, self.hook, at_s=self.runtime.clock.time())
+            return classify(error, rows, hook, at_s=self.runtime.clock.time())
         except Exception as fault:  # noqa: BLE001 - the hook is the user's: its fault is counted, the table decides
             self.runtime.fault("classify", fault)
         return self.safely("classify", classify, error, rows) or Failure(kind=FailureKind.OTHER)
