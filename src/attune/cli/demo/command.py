@@ -1,0 +1,111 @@
+"""`attune demo` as a command: what it takes, what it refuses, where it leaves its files, and its exit status.
+
+0 done; 1 the second process does not agree, or nothing could be measured; 2 usage.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from attune.cli.demo.course import Course
+
+CALLS: Final = 1000
+LIVE_CALLS: Final = 40
+MOST_CALLS: Final = 100_000
+FEWEST_CALLS: Final = 100  # fewer leave a phase without a call of some workflow
+
+
+def demo(
+    *,
+    calls: Annotated[int | None, typer.Option(help=f"Calls in each run: {CALLS:,}; with --live {LIVE_CALLS}.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same traffic and same luck.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to leave the OTLP files; a new temporary directory if left out.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Use the real API and spend real money, up to --max-usd.")
+    ] = False,
+    max_usd: Annotated[float, typer.Option(help="The cap on spending, with --live.")] = 0.5,
+) -> None:
+    """Watch attune learn, meet an outage and a slow model, and recover, beside the same traffic without it.
+
+    Real SDK clients and real HTTP against a scripted provider in a process of its own; time is compressed: a circuit that
+    opens for 60 s in real life opens for 0.6 s here. Every figure is measured. Needs no key and no network.
+    """
+    from rich.console import Console
+
+    from attune.errors import AttuneError, ConfigError
+
+    console = Console(stderr=True)
+    try:
+        course = _run(console, calls=calls, seed=seed, out=out, live=live, max_usd=max_usd)
+    except ConfigError as error:
+        raise typer.Exit(_tell(console, str(error), 2)) from None
+    except (AttuneError, OSError) as error:
+        raise typer.Exit(_tell(console, str(error), 1)) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(_tell(console, "stopped.", 130)) from None
+    _report(course, as_json=as_json)
+    raise typer.Exit(0 if course.agrees else 1)
+
+
+def _run(console: Console, *, calls: int | None, seed: int, out: Path | None, live: bool, max_usd: float) -> Course:
+    from attune.cli.demo.course import run_scripted
+    from attune.cli.demo.live import checked_key, run_live
+    from attune.cli.demo.show import Display
+    from attune.cli.demo.traffic import real_tasks, scripted_tasks
+    from attune.errors import ConfigError
+    from attune.models import CircuitBreaker
+
+    fewest = 1 if live else FEWEST_CALLS
+    many = calls if calls is not None else LIVE_CALLS if live else CALLS
+    if not fewest <= many <= MOST_CALLS:
+        raise ConfigError(f"--calls {many}: give a number from {fewest} to {MOST_CALLS:,}.")
+    if live:
+        checked_key(os.environ, max_usd)
+    where = _directory(out)
+    with Display(console, many, lambda: CircuitBreaker().get_status()) as display:
+        if live:
+            return run_live(real_tasks(many, seed), seed, where, display, max_usd=max_usd)
+        return run_scripted(scripted_tasks(many, seed), seed, where, display)
+
+
+def _directory(out: Path | None) -> Path:
+    """A directory that holds no earlier run, for the second process reads all there is: `out`, or a new one in it."""
+    if out is None:
+        return Path(tempfile.mkdtemp(prefix="attune-demo-"))
+    out = out.expanduser().absolute()
+    out.mkdir(parents=True, exist_ok=True)
+    place, n = out, 1
+    while (place / "telemetry").exists():
+        n += 1
+        place = out / f"run-{n}"
+    return place
+
+
+def _report(course: Course, *, as_json: bool) -> None:
+    from rich.console import Console
+
+    from attune.cli.demo import figures, summary
+
+    told = figures.compose(course)
+    if as_json:
+        sys.stdout.write(json.dumps(told) + "\n")
+    else:
+        summary.write(Console(), told)
+
+
+def _tell(console: Console, message: str, status: int) -> int:
+    console.print(f"attune demo: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    return status
