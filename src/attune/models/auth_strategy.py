@@ -207,7 +207,9 @@ def read_strategy(path: Path | None = None) -> tuple[AuthStrategy, str | None]:
         return AuthStrategy(setup_completed=False), f"No auth strategy at {where}: defaults are used. {REMEDY}"
     except (OSError, ValueError, RecursionError) as error:  # ConfigError is a ValueError
         told = str(error) if isinstance(error, (ConfigError, OSError)) else "it is not JSON"
-        return AuthStrategy(setup_completed=False), f"{where} is not used: {told.removesuffix(REMEDY).strip()} {REMEDY}"
+        return AuthStrategy(
+            setup_completed=False
+        ), f"{where} is not used: {told.removesuffix(REMEDY).rstrip(' .')}. {REMEDY}"
     schema = strategy.foreign.get("schema", SCHEMA)
     if schema > SCHEMA:
         return (
