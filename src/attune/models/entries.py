@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from math import isfinite
-from threading import Lock
 from typing import Any, Final
 
 from attune.models.performance import Observation
@@ -25,11 +24,13 @@ _DEADLINE_S: Final = 5.0
 
 
 class EntrySource:
-    """Reads a telemetry object when it is asked, at most every EVERY_S seconds. Thread-safe."""
+    """Reads a telemetry object when it is asked, at most every EVERY_S seconds.
+
+    Thread-safe without a lock, since the object may take its time: threads that ask at one moment may both read.
+    """
 
     def __init__(self, telemetry: Any) -> None:
         self._telemetry = telemetry
-        self._lock = Lock()
         self._read_at: float | None = None
         self._snapshot = Snapshot()
         self._rows: Windows | None = None
@@ -37,15 +38,14 @@ class EntrySource:
 
     def snapshot(self, now_s: float, monotonic: float, catalogue: Catalogue) -> Snapshot:
         """The evidence, read anew if the last reading is old enough. What the object raises is the caller's to see."""
-        with self._lock:
-            if self._read_at is not None and 0 <= monotonic - self._read_at < EVERY_S:
-                return self._snapshot
-            if callable(getattr(self._telemetry, "get_recent_entries", None)):
-                self._snapshot = _of_entries(self._ask(), now_s, catalogue)
-            elif callable(getattr(self._telemetry, "poll", None)):
-                self._snapshot = self._poll(now_s)
-            self._read_at = monotonic
+        if self._read_at is not None and 0 <= monotonic - self._read_at < EVERY_S:
             return self._snapshot
+        if callable(getattr(self._telemetry, "get_recent_entries", None)):
+            self._snapshot = _of_entries(self._ask(), now_s, catalogue)
+        elif callable(getattr(self._telemetry, "poll", None)):
+            self._snapshot = self._poll(now_s)
+        self._read_at = monotonic
+        return self._snapshot
 
     def _ask(self) -> Any:
         try:
