@@ -161,7 +161,9 @@ class CircuitBreaker:
 
     def acquire(self, provider: str, scope: str | None = None, *, tier: str | None = None) -> TimedPermit:
         """Leave for one call: settle it exactly once. Raises CircuitOpenError where the circuit is open or cooling."""
-        return self._door.take_timed(*self._key(provider, scope, tier))
+        name, narrow = self._key(provider, scope, tier)
+        door = self._door
+        return TimedPermit(door.take(name, narrow), door.own_clock or door.clock())
 
     def is_available(self, provider: str, tier: str | None = None, *, scope: str | None = None) -> bool:
         """The first of two calls: whether a call may start now. If so, say how it went with one of the `record_` calls.
@@ -208,12 +210,14 @@ class CircuitBreaker:
     def _key(self, provider: str, scope: str | None, tier: str | None) -> tuple[str, str | None]:
         """What was handed in, as a key; each spelling is looked at once."""
         try:
-            return self._keys[provider, scope, tier]
-        except (KeyError, TypeError):
-            key = _key(provider, scope, tier)
-        if len(self._keys) < _MOST_SPELLINGS:
-            self._keys[provider, scope, tier] = key
-        return key
+            found = self._keys.get((provider, scope, tier))
+        except TypeError:  # what cannot be hashed is no name either
+            found = None
+        if found is None:
+            found = _key(provider, scope, tier)
+            if len(self._keys) < _MOST_SPELLINGS:
+                self._keys[provider, scope, tier] = found
+        return found
 
     def _record(self, key: tuple[str, str | None], outcome: PermitOutcome) -> None:
         circuits, clock = self._door.parts()

@@ -97,11 +97,11 @@ class TimedPermit:
 class Door:
     """One breaker's way to its circuits: `circuits` of its own, or None for those of the process. Thread-safe."""
 
-    __slots__ = ("_circuits", "_clock", "_hook")
+    __slots__ = ("_circuits", "_hook", "own_clock")
 
     def __init__(self, circuits: Circuits | None, clock: Clock | None, hook: Classify | None) -> None:
         self._circuits = circuits
-        self._clock = clock
+        self.own_clock = clock
         self._hook = hook
         if circuits is not None and clock is not None:
             circuits.wall_offset_s = clock.time() - clock.monotonic()
@@ -116,15 +116,15 @@ class Door:
         if self._circuits is None:
             process = current()
             return process.circuits, process.clock
-        if self._clock is None:
+        if self.own_clock is None:
             clock = current().clock
             self._circuits.wall_offset_s = clock.time() - clock.monotonic()
-            self._clock = clock
-        return self._circuits, self._clock
+            self.own_clock = clock
+        return self._circuits, self.own_clock
 
     def take(self, provider: str, scope: str | None) -> Permit:
         """A permit, or CircuitOpenError."""
-        circuits, clock = self._circuits, self._clock
+        circuits, clock = self._circuits, self.own_clock
         if circuits is None or clock is None:
             circuits, clock = self.parts()
         answer = circuits.acquire(provider, scope, now=clock.monotonic())
@@ -132,9 +132,9 @@ class Door:
             return answer
         raise _refused(answer, provider, circuits, clock.monotonic())
 
-    def take_timed(self, provider: str, scope: str | None) -> TimedPermit:
-        """The same, with the clock at hand."""
-        return TimedPermit(self.take(provider, scope), self._clock or self.parts()[1])
+    def clock(self) -> Clock:
+        """The clock of these circuits."""
+        return self.own_clock or self.parts()[1]
 
     def passed(self, permit: Permit) -> None:
         """It went well."""

@@ -10,7 +10,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, Self, TypeVar
 
 from attune.models.circuit_door import Door, TimedPermit
 from attune.models.failures import Classify
@@ -21,34 +21,31 @@ R = TypeVar("R")
 _NOT_OVER: Final = frozenset((CoroutineType, GeneratorType, AsyncGeneratorType))
 
 
-class Guard:
-    """`with` or `async with`: takes a permit at entry, settles it at exit. One block at a time; make one for each."""
+class Guard(TimedPermit):
+    """`with` or `async with`: takes a permit at entry, is that permit inside, and settles it at exit. One block at a time."""
 
-    __slots__ = ("_classify", "_door", "_permit", "_provider", "_scope")
+    __slots__ = ("_classify", "_door", "_provider", "_scope")
 
     def __init__(self, door: Door, provider: str, scope: str | None, classify: Classify | None) -> None:
         self._door = door
         self._provider = provider
         self._scope = scope
         self._classify = classify
-        self._permit: TimedPermit | None = None
 
-    def __enter__(self) -> TimedPermit:
-        self._permit = self._door.take_timed(self._provider, self._scope)
-        return self._permit
+    def __enter__(self) -> Self:
+        self.permit = self._door.take(self._provider, self._scope)
+        self._clock = self._door.clock()
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        permit, self._permit = self._permit, None
-        if permit is None:
-            return
-        if error is None:
-            permit.settle("success")
-        else:
-            self._end(permit.permit, error)
+        if error is not None:
+            self._end(self.permit, error)
+        elif not self.permit.settle_unseen("success"):
+            self.settle("success")
 
-    async def __aenter__(self) -> TimedPermit:
+    async def __aenter__(self) -> Self:
         return self.__enter__()
 
     async def __aexit__(
