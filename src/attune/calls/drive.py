@@ -14,19 +14,26 @@ from attune.models.process import Clock
 
 
 def drive(plan: Plan, clock: Clock) -> Any:
-    """Run a plan on this thread."""
+    """Run a plan on this thread. Where a plain function gives an awaitable, the rest of the plan is one too."""
     try:
         effect = plan.send(None)  # type: ignore[arg-type]  # how a generator is started
         while True:
-            effect = plan.send(_perform(effect, clock))
+            reply = _perform(effect, clock)
+            if isinstance(effect, Send) and effect.call.request.client is None and hasattr(reply.value, "__await__"):
+                return _awaited(plan, clock, effect, reply.value)
+            effect = plan.send(reply)
     except StopIteration as end:
         return end.value
 
 
-async def adrive(plan: Plan, clock: Clock) -> Any:
-    """Run a plan in this task."""
+async def _awaited(plan: Plan, clock: Clock, effect: Send, value: Any) -> Any:
+    return await adrive(plan, clock, await _arrived(effect, value))
+
+
+async def adrive(plan: Plan, clock: Clock, reply: Reply | None = None) -> Any:
+    """Run a plan in this task; from its start, or on from a reply."""
     try:
-        effect = plan.send(None)  # type: ignore[arg-type]  # as above
+        effect = plan.send(reply)  # type: ignore[arg-type]  # None starts a generator
         while True:
             effect = plan.send(await _aperform(effect, clock))
     except StopIteration as end:
@@ -39,8 +46,8 @@ def _perform(effect: Effect, clock: Clock) -> Reply:
             case Send(call, attempt, hold):
                 with Sending(call, attempt):
                     value = call.send(attempt)
-                    if hold and (reading := call.hold(attempt, value)) is not None:
-                        call.held(attempt, reading)
+                    if hold and not hasattr(value, "__anext__") and (held := call.hold(attempt, value)) is not None:
+                        call.held(attempt, held)
                 return Reply(value)
             case Ask(judge, value):
                 return Reply(judge(value))
@@ -54,17 +61,27 @@ def _perform(effect: Effect, clock: Clock) -> Reply:
 async def _aperform(effect: Effect, clock: Clock) -> Reply:
     try:
         match effect:
-            case Send(call, attempt, hold):
-                with Sending(call, attempt):
-                    value = await call.send(attempt)
-                    if hold and (reading := call.hold(attempt, value)) is not None:
-                        call.held(attempt, await reading)
-                return Reply(value)
+            case Send(call, attempt):
+                return await _arrived(effect, call.send(attempt))
             case Ask(judge, value):
                 word = judge(value)
                 return Reply(await word if inspect.isawaitable(word) else word)
             case Sleep(seconds):
                 await clock.asleep(seconds)
                 return Reply()
+    except BaseException as error:  # noqa: BLE001 - as above
+        return Reply(error=error)
+
+
+async def _arrived(effect: Send, value: Any) -> Reply:
+    """What was sent, awaited, and of a stream what is held."""
+    call, attempt = effect.call, effect.attempt
+    try:
+        with Sending(call, attempt):
+            if hasattr(value, "__await__"):
+                value = await value
+            if effect.hold and (held := call.hold(attempt, value)) is not None:
+                call.held(attempt, await held if hasattr(held, "__await__") else held)
+        return Reply(value)
     except BaseException as error:  # noqa: BLE001 - as above
         return Reply(error=error)

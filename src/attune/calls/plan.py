@@ -13,7 +13,7 @@ from typing import Any
 
 from attune.calls.admission import Admission, Limits
 from attune.calls.attempt import Try
-from attune.calls.stream import Settlement
+from attune.calls.stream import UNWATCHED, Settlement
 from attune.calls.underway import Call, outcome_of
 from attune.clients.dialect import NOTHING, Dialect, Facts, Request
 from attune.errors import CallError, NoModelAvailable
@@ -61,6 +61,7 @@ Plan = Generator[Effect, Reply, Any]
 
 def plan(call: Call, limits: Limits, judge: Judge | None = None) -> Plan:
     """The whole way of a call, from the decision to the record."""
+    dialect = call.dialect
     try:
         order = _decide(call)
         attempt, reply = yield from _attempts(call, order, limits)
@@ -71,8 +72,11 @@ def plan(call: Call, limits: Limits, judge: Judge | None = None) -> Plan:
             if (stream := _streamed(call, attempt, value)) is not None:
                 return stream
             _answered(call, attempt, value)
-        elif call.leave_to_stream():
-            return value
+        else:
+            if attempt.held:  # a generator, whose first item is handed out after all
+                value = dialect.tap(value, UNWATCHED, attempt.held)
+            if call.leave_to_stream():
+                return value
         call.finish(call.last_outcome(), quality=(yield from _judged(call, judge, value)))
     except BaseException as error:
         _close(call, error)
@@ -129,7 +133,9 @@ def _attempts(call: Call, order: list[Target], limits: Limits) -> Generator[Effe
             if (waited := (yield Sleep(wait_s))).error is not None:  # cancelled in the wait
                 raise waited.error
         attempt = admission.open()
-        reply = yield Send(call, attempt, hold=len(order) > 1 and call.mode == "enforce")
+        # a function's generator runs its body only when it is read: up to its first item, it runs under the attempt
+        hold = call.request.client is None or (len(order) > 1 and call.mode == "enforce")
+        reply = yield Send(call, attempt, hold)
         if reply.error is None or not attempt.open:  # closed: what is inside the function took the call over
             return attempt, reply
         admission.learn(attempt, call.failed(attempt, reply.error), reply.error)

@@ -7,7 +7,7 @@ dropped stream only takes a note; the note is settled by the next call or by the
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from attune.calls.attempt import Try
 from attune.calls.underway import Call
@@ -103,3 +103,28 @@ class Settlement:
             error_type=str(failure.kind) if failure is not None else None,
             partial_text=self._reader.text or None if outcome != "success" else None,
         )
+
+
+class Unwatched:
+    """A Watch that takes no interest: another stream is watched in place of this one."""
+
+    __slots__ = ()
+
+    def event(self, event: Any) -> None:
+        """Nothing."""
+
+    def finished(self) -> BaseException | None:
+        """No error."""
+        return None
+
+    def broken(self, error: BaseException) -> None:
+        """Nothing."""
+
+    def closed(self) -> None:
+        """Nothing."""
+
+    def dropped(self) -> None:
+        """Nothing."""
+
+
+UNWATCHED: Final = Unwatched()
