@@ -54,7 +54,7 @@ def wrapped() -> None:
         min_success_rate=0.9,
     )
     assert_type(other, AnthropicBedrock)
-    attune.wrap(anthropic.Anthropic(), stages="no such argument")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    attune.wrap(anthropic.Anthropic(), stages="no such argument")  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue]
 
 
 async def wrapped_async() -> None:

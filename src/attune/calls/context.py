@@ -6,12 +6,15 @@ Nothing here decides; a scope is only words until `site.py` turns them into a qu
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, fields, replace
 from types import TracebackType
 from typing import Any, Final, Protocol
 
+from attune.calls.settings import unknown
 from attune.errors import ConfigError
 from attune.models.call import AUTO, CallRecord, OnInfeasible
 from attune.models.response import Usage
@@ -42,10 +45,14 @@ class Scope:
 
 
 NO_SCOPE: Final = Scope()
+_WORDS: Final = tuple(f.name for f in fields(Scope))
 
 
 def checked(where: str, **words: Any) -> Scope:
     """A Scope from what a person wrote; ConfigError says which word is wrong, and what would be right."""
+    for name in words:
+        if name not in _WORDS:
+            raise ConfigError(unknown(where, name, _WORDS))
     for name in ("workflow", "stage", "model", "session"):
         value = words.get(name)
         if value is not None and (not isinstance(value, str) or not value.strip()):
@@ -56,12 +63,14 @@ def checked(where: str, **words: Any) -> Scope:
     policy = words.get("on_infeasible")
     if policy not in (None, "best", "default", "raise"):
         raise ConfigError(f'{where}(on_infeasible={policy!r}): use "best", "default" or "raise".')
-    try:
-        return Scope(**words)
-    except TypeError:
-        known = ", ".join(f.name for f in fields(Scope))
-        unknown = ", ".join(sorted(set(words) - {f.name for f in fields(Scope)}))
-        raise ConfigError(f"{where}: unknown argument {unknown}. It takes: {known}.") from None
+    return Scope(**words)
+
+
+def refuse_other(where: str, function: Callable[..., Any], other: Mapping[str, Any]) -> None:
+    """ConfigError for the first argument that `function` does not know; type checkers refuse it before."""
+    for name in other:
+        known = [n for n, p in inspect.signature(function).parameters.items() if p.kind is p.KEYWORD_ONLY]
+        raise ConfigError(unknown(where, name, known))
 
 
 def _number(where: str, name: str, value: Any, wanted: str, *, low: float | None, high: float) -> None:
@@ -176,6 +185,11 @@ class Reported:
     model: str | None = None
     provider: str | None = None
     latency_s: float | None = None
+
+    def over(self, before: Reported | None) -> Reported:
+        """These facts, with what they leave open taken from an earlier report."""
+        said = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
+        return self if before is None else replace(before, **said)
 
 
 class UnderWay(Protocol):

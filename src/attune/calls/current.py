@@ -21,8 +21,8 @@ class Running:
         self._attempt = attempt
 
     def report(self, facts: context.Reported) -> None:
-        """Facts that win over what is read from the return value."""
-        self._attempt.reported = facts
+        """Facts that win over what is read from the return value; of several reports the later word wins."""
+        self._attempt.reported = facts.over(self._attempt.reported)
 
     def remaining_s(self) -> float | None:
         """Seconds until the call's deadline."""

@@ -84,12 +84,23 @@ def _live(words: dict[str, Any]) -> Live:
     for name in ("readers", "dialects"):
         if words.get(name) is not None:
             words[name] = _several(name, words[name])
+    for reader in words.get("readers") or ():
+        _check_reader(reader)
     if (clients := words.get("clients")) is not None and not isinstance(clients, Mapping):
         raise ConfigError(f"configure(clients={clients!r}): clients must map provider names to clients.")
     for name in ("on_event", "dice"):
         if (value := words.get(name)) is not None and not callable(value):
             raise ConfigError(f"configure({name}={value!r}): {name} must be callable.")
     return Live(**{name: value for name, value in words.items() if value is not None or name == "readers"})
+
+
+def _check_reader(reader: Any) -> None:
+    if isinstance(reader, str):
+        from attune.telemetry.readers import from_text
+
+        from_text(reader).close()
+    elif not (callable(getattr(reader, "poll", None)) and isinstance(getattr(reader, "name", None), str)):
+        raise ConfigError(f"configure(readers=[{reader!r}]): a reader has a name and poll(), or is a text: file:PATH.")
 
 
 def _several(name: str, value: Any) -> tuple[Any, ...]:

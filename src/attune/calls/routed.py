@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Never, TypeVar
 
 from attune.calls import default as process
 from attune.calls.admission import Limits
-from attune.calls.context import Scope, checked, scoped
+from attune.calls.context import Scope, checked, refuse_other, scoped
 from attune.calls.drive import adrive, drive
 from attune.calls.plan import Judge, plan
 from attune.calls.runtime import Runtime
@@ -44,6 +44,7 @@ def routed(
     timeout_s: float | None = None,
     on_infeasible: Any = None,
     runtime: Runtime | None = None,
+    **other: Never,
 ) -> Callable[[FunctionT], FunctionT]:
     """Choose the `model` argument of a function, and guard its calls.
 
@@ -53,6 +54,7 @@ def routed(
     async functions. `classify` says what an exception means before the table does. Units: USD, ms, seconds, rates 0..1.
     ConfigError for wrong values, here and not at the call.
     """
+    refuse_other("routed", routed, other)
     scope = checked(
         "routed",
         workflow=workflow,
@@ -171,20 +173,22 @@ class Routed:
         return self._site.default_model(runtime) if request.model == AUTO else request.model
 
     def _request(self, wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> FunctionRequest:
-        """The call without its `model`, which each attempt sets by keyword."""
-        names = self._names[1:] if instance is not None and self._names[:1] in (["self"], ["cls"]) else self._names
+        """The call without its `model`, which each attempt sets where the caller had it, else by keyword."""
+        names = self._names[1:] if instance is not None else self._names  # wrapt has bound the first one
         rest = {name: value for name, value in kwargs.items() if name != "model"}
         default = self._signature.parameters["model"].default
         model = kwargs.get("model", AUTO if default is inspect.Parameter.empty else default)
-        if "model" in names and len(args) > (place := names.index("model")):  # by position: what follows goes by name
+        place = names.index("model") if "model" in names else len(args)
+        by_position = len(args) > place
+        if by_position:
             model = args[place]
-            rest = {**dict(zip(names[place + 1 :], args[place + 1 :], strict=False)), **rest}
-            args = args[:place]
+            args = (*args[:place], *args[place + 1 :])
         return FunctionRequest(
             function=wrapped,
             args=args,
             kwargs=rest,
             model=model if isinstance(model, str) else AUTO,
+            place=place if by_position else None,
             asynchronous=self._asynchronous,
         )
 

@@ -111,7 +111,7 @@ def from_code(words: Mapping[str, Any], environ: Mapping[str, str], start: Path)
     """The settings in force: `words` of `configure()` over `ATTUNE_*` over the nearest file above `start`."""
     for name in words:
         if name not in KEYS:
-            raise ConfigError(_unknown("configure", name, sorted({*KEYS, *LIVE_KEYS})))
+            raise ConfigError(unknown("configure", name, sorted({*KEYS, *LIVE_KEYS})))
     outside = {**read_file(start), **read_environment(environ)}
     said = {**outside, **{name: _checked(name, value, "configure") for name, value in words.items()}}
     try:
@@ -152,7 +152,7 @@ def _lenient(words: Mapping[str, Any], where: Callable[[str], str], *, text: boo
     for name, value in words.items():
         try:
             if name not in KEYS:
-                raise ConfigError(_unknown(where(name), name, KEYS))
+                raise ConfigError(unknown(where(name), name, KEYS))
             good[name] = _checked(name, _from_text(name, value) if text else value, where(name))
         except ConfigError as error:
             log.warning("%s The default is used.", error)
@@ -191,7 +191,7 @@ def _checked(name: str, value: Any, where: str) -> Any:
         known = [f.name for f in fields(Breaker)]
         for key in value:
             if key not in known:
-                raise ConfigError(_unknown(f"{where}: breaker", key, known))
+                raise ConfigError(unknown(f"{where}: breaker", key, known))
     if name == "readers" and value is not None:
         from attune.telemetry.readers import from_text
 
@@ -209,7 +209,8 @@ def _checked(name: str, value: Any, where: str) -> Any:
     return made
 
 
-def _unknown(where: str, name: str, known: Any) -> str:
+def unknown(where: str, name: str, known: Any) -> str:
+    """What to say of a word that nobody knows: the nearest one, else all of them."""
     near = difflib.get_close_matches(name, list(known), n=1)
     hint = f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(known)}."
-    return f"{where}: unknown setting {name!r}.{hint}"
+    return f"{where}: unknown argument {name!r}.{hint}"

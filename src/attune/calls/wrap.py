@@ -6,10 +6,10 @@ It only checks what a person wrote; `guard.py` does the rest at each call.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Never, TypeVar
 
 from attune.calls import default as process
-from attune.calls.context import checked
+from attune.calls.context import checked, refuse_other
 from attune.calls.guard import guard
 from attune.calls.runtime import Runtime
 from attune.calls.site import Site
@@ -35,6 +35,7 @@ def wrap(
     model: str | None = None,
     session: str | None = None,
     runtime: Runtime | None = None,
+    **other: Never,
 ) -> ClientT:
     """Guard a client: its calls with `model="auto"` are routed, and every call for an answer is guarded and measured.
 
@@ -43,6 +44,7 @@ def wrap(
     defaults for `attune.scope`. The client handed in is unchanged and shares its connections with the copy. ConfigError
     if no dialect speaks this client, or a value is wrong. The copy is as thread-safe as the client.
     """
+    refuse_other("wrap", wrap, other)
     scope = checked(
         "wrap",
         workflow=workflow,
