@@ -52,13 +52,14 @@ class Call:
     ) -> None:
         self.runtime = runtime
         self.safely = runtime.safely
+        self.now_s = runtime.clock.monotonic
         self.request = request
         self.dialect = dialect
         self.question = question
         self.mode = mode
         self.pinned = pinned
         self.hook = hook
-        self.started_s = runtime.clock.monotonic()
+        self.started_s = self.now_s()
         self.at_us = int(runtime.clock.time() * 1e6)
         self.timeout_s = timeout_s
         self.deadline_s = None if timeout_s is None else self.started_s + timeout_s
@@ -79,10 +80,6 @@ class Call:
         self.telling = Telling(runtime, question, mode=mode, requested_model=request.model, at_us=self.at_us)
 
     # -- time
-
-    def now_s(self) -> float:
-        """The clock's monotonic seconds."""
-        return self.runtime.clock.monotonic()
 
     def remaining_s(self) -> float | None:
         """Seconds until the deadline, None without one; never negative."""

@@ -7,6 +7,7 @@ refusal that `except anthropic.APIError` catches, and by then the caller has imp
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from attune.clients import stainless
@@ -156,7 +157,7 @@ class MessageEvents:
     def facts(self) -> Facts:
         """Usage as the last events gave it."""
         return Facts(
-            usage=_usage(self._counts.get) if self._counts else None,
+            usage=read_usage(SimpleNamespace(**self._counts)) if self._counts else None,
             model=self._model,
             response_id=self._id,
             finish_reasons=(self._reason,) if self._reason else (),
@@ -166,16 +167,13 @@ class MessageEvents:
 
 def read_usage(usage: Any) -> Usage:
     """Anthropic's usage object: its `input_tokens` already leaves cache reads and writes out."""
-    return _usage(lambda name: getattr(usage, name, None))
-
-
-def _usage(get: Any) -> Usage:
+    hourly = getattr(getattr(usage, "cache_creation", None), "ephemeral_1h_input_tokens", None)
     return Usage(
-        input_tokens=_count(get("input_tokens")),
-        output_tokens=_count(get("output_tokens")),
-        cache_read_tokens=_count(get("cache_read_input_tokens")),
-        cache_write_tokens=_count(get("cache_creation_input_tokens")),
-        cache_write_1h_tokens=_count(getattr(get("cache_creation"), "ephemeral_1h_input_tokens", None)),
+        input_tokens=_count(getattr(usage, "input_tokens", None)),
+        output_tokens=_count(getattr(usage, "output_tokens", None)),
+        cache_read_tokens=_count(getattr(usage, "cache_read_input_tokens", None)),
+        cache_write_tokens=_count(getattr(usage, "cache_creation_input_tokens", None)),
+        cache_write_1h_tokens=_count(hourly),
     )
 
 

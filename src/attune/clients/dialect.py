@@ -7,7 +7,7 @@ its own failure rows. It never chooses, counts, waits or names a signal. A new p
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from attune.errors import CallError
@@ -196,16 +196,3 @@ class Dialect(Protocol):
     def refusal(self, error: CallError, client: Any) -> CallError:
         """The same refusal as an instance of the SDK's nearest class too."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """The plain facts of a request, which every dialect's Request carries."""
-
-    model: str
-    client: Any = field(repr=False)
-    stream: bool = False
-    asynchronous: bool = False
-    max_retries: int = 0
-    params: Mapping[str, Any] = field(default_factory=dict)
-    timeout_s: float | None = None

@@ -28,6 +28,7 @@ class FunctionRequest:
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     model: str
+    place: int | None = None  # where in `args` the model goes; None: by keyword
     asynchronous: bool = False
     stream: bool = False
     max_retries: int = 2  # three attempts at one target, as the SDKs make
@@ -42,10 +43,12 @@ class FunctionRequest:
     def send(self, target: Target, *, timeout_s: float | None) -> Any:
         """Run the body once, with the target's word for `model`. Time is the body's to keep: `attune.remaining_s()`."""
         del timeout_s
-        return self.function(*self.args, **{**self.kwargs, "model": target.handed})
+        return self.untouched(target.handed)
 
     def untouched(self, model: str) -> Any:
         """Run the body once with this word."""
+        if self.place is not None:
+            return self.function(*self.args[: self.place], model, *self.args[self.place :], **self.kwargs)
         return self.function(*self.args, **{**self.kwargs, "model": model})
 
 

@@ -10,10 +10,9 @@ import functools
 import inspect
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from attune.clients.dialect import Asked, EventReader, Intercept, Watch
+from attune.clients.dialect import EventReader, Intercept, Watch
 from attune.clients.watched import awatched, watched
 from attune.models.call import Target
 
@@ -40,8 +39,7 @@ def _subclass(base: type, intercept: Intercept, answers: frozenset[str], *, asyn
     def request(self: Any, cast_to: Any, options: Any, **kwargs: Any) -> Any:
         if (body := _body(options, answers)) is None:
             return base.request(self, cast_to, options, **kwargs)  # type: ignore[attr-defined]  # any Stainless client
-        asked = _asked(self, options, body, asynchronous=asynchronous, stream=bool(kwargs.get("stream")))
-        return intercept(StainlessRequest(asked, base, cast_to, options, kwargs))
+        return intercept(StainlessRequest(self, base, body, cast_to, options, kwargs))
 
     async def arequest(self: Any, cast_to: Any, options: Any, **kwargs: Any) -> Any:
         return await request(self, cast_to, options, **kwargs)
@@ -66,88 +64,61 @@ def _body(options: Any, answers: frozenset[str]) -> Mapping[str, Any] | None:
     return body if isinstance(body.get("model"), str) else None
 
 
-def _asked(client: Any, options: Any, body: Mapping[str, Any], *, asynchronous: bool, stream: bool) -> Asked:
+def _timeout_s(client: Any, options: Any) -> float | None:
     timeout = getattr(options, "timeout", None)
     if not isinstance(timeout, (int, float)):
         timeout = getattr(client, "timeout", None)
     read = timeout if isinstance(timeout, (int, float)) else getattr(timeout, "read", None)
-    return Asked(
-        model=body["model"],
-        client=client,
-        stream=stream,
-        asynchronous=asynchronous,
-        max_retries=options.get_max_retries(client.max_retries),
-        params={name: value for name in _TOLD if isinstance(value := body.get(name), (int, float))},
-        timeout_s=float(read) if isinstance(read, (int, float)) else None,
-    )
+    return float(read) if isinstance(read, (int, float)) else None
 
 
-@dataclass(frozen=True, slots=True)
 class StainlessRequest:
-    """One call of `request()`, ready to be made again at any client of the same SDK."""
+    """One call of `request()`, ready to be made again at any client of the same SDK. Never changed once made."""
 
-    asked: Asked
-    base: type
-    cast_to: Any
-    options: Any
-    kwargs: Mapping[str, Any]
+    # Plain slots, not a frozen dataclass: one is made for every call, and its fields are read some twenty times.
+    __slots__ = (
+        "_base", "_cast_to", "_kwargs", "_options", "asynchronous", "client", "max_retries", "model", "params",
+        "stream", "timeout_s",
+    )  # fmt: skip
 
-    @property
-    def model(self) -> str:
-        """The model that the caller wrote."""
-        return self.asked.model
-
-    @property
-    def client(self) -> Any:
-        """The guarded client."""
-        return self.asked.client
-
-    @property
-    def stream(self) -> bool:
-        """Whether the answer comes in events."""
-        return self.asked.stream
-
-    @property
-    def asynchronous(self) -> bool:
-        """Whether `send` gives an awaitable."""
-        return self.asked.asynchronous
-
-    @property
-    def max_retries(self) -> int:
-        """What the options or the client say."""
-        return self.asked.max_retries
-
-    @property
-    def params(self) -> Mapping[str, Any]:
-        """Numbers of the request body that telemetry may tell."""
-        return self.asked.params
-
-    @property
-    def timeout_s(self) -> float | None:
-        """The read time-out in force."""
-        return self.asked.timeout_s
+    def __init__(
+        self, client: Any, base: Any, body: Mapping[str, Any], cast_to: Any, options: Any, kwargs: Mapping[str, Any]
+    ) -> None:
+        self._base = base
+        self._cast_to = cast_to
+        self._options = options
+        self._kwargs = kwargs
+        self.client = client
+        self.model: str = body["model"]
+        self.stream = bool(kwargs.get("stream"))
+        self.asynchronous = inspect.iscoroutinefunction(base.request)
+        self.max_retries: int = options.get_max_retries(client.max_retries)
+        self.params: Mapping[str, Any] = {
+            name: body[name] for name in _TOLD if name in body and isinstance(body[name], (int, float))
+        }
+        self.timeout_s = _timeout_s(client, options)
 
     def send(self, target: Target, *, timeout_s: float | None) -> Any:
         """One attempt, at the target's own client where it has one."""
         changed: dict[str, Any] = {"max_retries": 0}
-        if target.wire != self.asked.model:
-            changed["json_data"] = {**self.options.json_data, "model": target.wire}
+        if target.wire != self.model:
+            changed["json_data"] = {**self._options.json_data, "model": target.wire}
         if timeout_s is not None:
             changed["timeout"] = timeout_s
-        return self._request(target.client, self.options.model_copy(update=changed))
+        return self._request(target.client, self._options.model_copy(update=changed))
 
     def untouched(self, model: str) -> Any:
         """As it was written, but for the word `auto`."""
-        options = self.options
-        if model != self.asked.model:
+        options = self._options
+        if model != self.model:
             options = options.model_copy(update={"json_data": {**options.json_data, "model": model}})
         return self._request(None, options)
 
     def _request(self, client: Any, options: Any) -> Any:
-        at = self.asked.client if client is None else client
-        base: Any = self.base if at is self.asked.client else type(at)
+        at = self.client if client is None else client
+        base: Any = self._base if at is self.client else type(at)
         base = getattr(base, "__attune_inner__", base)
-        return base.request(at, self.cast_to, options, **self.kwargs)
+        return base.request(at, self._cast_to, options, **self._kwargs)
 
 
 def is_stream(value: Any) -> bool:
