@@ -189,11 +189,14 @@ def test_an_interrupt_in_the_transport(attune_sandbox: Sandbox, ledger: Ledger, 
         asked.append(request)
         raise error
 
-    with anthropic.Anthropic(
-        api_key="k", http_client=http.Client(transport=http.MockTransport(handle), verify=False)
-    ) as bare, attune.capture() as records:
-        with pytest.raises(raised) as seen:
-            attune.wrap(bare).messages.create(model=model, **BODY)
+    with (
+        anthropic.Anthropic(
+            api_key="k", http_client=http.Client(transport=http.MockTransport(handle), verify=False)
+        ) as bare,
+        attune.capture() as records,
+        pytest.raises(raised) as seen,
+    ):
+        attune.wrap(bare).messages.create(model=model, **BODY)
     assert seen.value is error
     assert len(asked) == 1
     assert [(it.outcome, it.error_type) for it in records[0].attempts] == [("neutral", "cancelled")]

@@ -7,6 +7,7 @@ request as it was written.
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 from attune.calls.admission import Limits
 from attune.calls.context import current_scope
@@ -24,6 +25,8 @@ def start(runtime: Runtime, site: Site, request: Request, *, hook: Classify | No
     try:
         runtime.enter()
         scope = current_scope().over(site.scope)
+        if request.client is None:  # a function bears its own name, whatever calls it
+            scope = replace(scope, workflow=site.scope.workflow, stage=site.scope.stage)
         asked = site.ask(runtime, scope, request.model)
         question = asked.question
         call = Call(
