@@ -10,13 +10,14 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from attune.calls import default as process
-from attune.calls.runtime import Runtime
 from attune.testing.clock import FakeClock
+
+if TYPE_CHECKING:  # as a plugin this file is loaded for every test run: the rest comes with the first sandbox
+    from attune.calls.runtime import Runtime
 
 
 class Sandbox:
@@ -44,6 +45,8 @@ class Sandbox:
 
     def configure(self, **words: Any) -> Runtime:
         """Start anew with these settings of `attune.configure` over the sandbox's own; clock and telemetry stay."""
+        from attune.calls.default import configure
+
         own: dict[str, Any] = {
             "state": "memory",
             "readers": (),
@@ -53,7 +56,7 @@ class Sandbox:
             "tracer_provider": self._tracer_provider,
             "meter_provider": self._meter_provider,
         }
-        self.runtime = process.configure(**{**own, **words})
+        self.runtime = configure(**{**own, **words})
         self.clock = words.get("clock", self.clock)
         return self.runtime
 
@@ -90,7 +93,9 @@ class Sandbox:
 
     def close(self) -> None:
         """End the runtime and its telemetry; the process has no runtime afterwards. More than once is fine."""
-        process.shutdown(1.0)
+        from attune.calls.default import shutdown
+
+        shutdown(1.0)
         self._tracer_provider.shutdown()
         self._meter_provider.shutdown()
 
