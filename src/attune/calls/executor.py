@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import logging
 import threading
+import uuid
+from collections.abc import AsyncIterator
 from typing import Any
 
 from attune.calls.context import Capture, Scope, checked
 from attune.calls.guard import guard
 from attune.calls.runtime import Runtime
 from attune.calls.site import Site
-from attune.errors import CallError, ConfigError
+from attune.errors import CallError, CircuitOpenError, ConfigError, DeadlineExceeded, NoModelAvailable
 from attune.models.auth_strategy import AuthMode, read_strategy
 from attune.models.call import AUTO, CallRecord
+from attune.models.failures import FailureKind
 from attune.models.response import LLMResponse
 
 log = logging.getLogger("attune.executor")
@@ -27,7 +30,10 @@ class Prompts:
     """Answers prompts with Anthropic clients: `configure(clients=...)`'s, else ones made from the SDK's own environment."""
 
     def __init__(self) -> None:
-        self._clients: dict[tuple[int, bool], Any] = {}
+        self._made: Any = None  # the sync client, where none was given
+        self._by_loop: Any = (
+            None  # event loop -> async client: a connection is of use only on the loop it was opened on
+        )
         self._lock = threading.Lock()
 
     def run(self, runtime: Runtime, prompt: str, **request: Any) -> LLMResponse:
@@ -37,7 +43,7 @@ class Prompts:
             return refused
         with Capture() as calls:
             try:
-                client = self._client(runtime, scope, asynchronous=False)
+                client = _guarded(runtime, scope, self._sync(runtime))
                 answer = client.messages.create(model=scope.model or AUTO, **body)
             except Exception as error:  # noqa: BLE001 - a failure is an answer
                 return _failure(runtime, error, calls[-1] if calls else None)
@@ -50,32 +56,70 @@ class Prompts:
             return refused
         with Capture() as calls:
             try:
-                client = self._client(runtime, scope, asynchronous=True)
+                client = _guarded(runtime, scope, await self._async(runtime))
                 answer = await client.messages.create(model=scope.model or AUTO, **body)
             except Exception as error:  # noqa: BLE001 - a failure is an answer
                 return _failure(runtime, error, calls[-1] if calls else None)
         return _success(runtime, answer, calls[-1] if calls else None)
 
-    def _client(self, runtime: Runtime, scope: Scope, *, asynchronous: bool) -> Any:
-        bare = self._bare(runtime, asynchronous=asynchronous)
-        dialect = runtime.dialect_of(bare)
-        if dialect is None:
-            raise ConfigError(f"configure(clients={{...: {type(bare).__qualname__}}}): no dialect speaks this client.")
-        return guard(bare, Site(dialect=dialect, client=bare, scope=scope), lambda: runtime)
-
-    def _bare(self, runtime: Runtime, *, asynchronous: bool) -> Any:
+    def _sync(self, runtime: Runtime) -> Any:
         given = runtime.live.clients.get("anthropic")
-        if given is not None and _is_async(given) is asynchronous:
+        if given is not None and not _is_async(given):
             return given
-        key = (id(given), asynchronous)
         with self._lock:
-            if key not in self._clients:
+            if self._made is None:
                 import anthropic
 
-                kind = anthropic.AsyncAnthropic if asynchronous else anthropic.Anthropic
-                like = {} if given is None else {"api_key": given.api_key, "base_url": str(given.base_url)}
-                self._clients[key] = kind(**like)
-            return self._clients[key]
+                self._made = anthropic.Anthropic(**_like(given))
+            return self._made
+
+    async def _async(self, runtime: Runtime) -> Any:
+        given = runtime.live.clients.get("anthropic")
+        if given is not None and _is_async(given):
+            return given
+        kept = self._per_loop()
+        if (found := kept.get(None)) is None:
+            import anthropic
+
+            keeper = _open(anthropic.AsyncAnthropic(**_like(given)))
+            found = (await anext(keeper), keeper)
+            kept.set(found)
+        return found[0]
+
+    def _per_loop(self) -> Any:
+        with self._lock:
+            if self._by_loop is None:
+                from anyio.lowlevel import RunVar
+
+                self._by_loop = RunVar(f"executor {uuid.uuid4().hex}")  # older anyio tells RunVars apart by their names
+            return self._by_loop
+
+
+async def _open(client: Any) -> AsyncIterator[Any]:
+    """Keep a client open until its loop ends: asyncio and trio close the generators that are left over then."""
+    async with client:
+        yield client
+
+
+def _guarded(runtime: Runtime, scope: Scope, bare: Any) -> Any:
+    dialect = runtime.dialect_of(bare)
+    if dialect is None:
+        raise ConfigError(f"configure(clients={{...: {type(bare).__qualname__}}}): no dialect speaks this client.")
+    return guard(bare, Site(dialect=dialect, client=bare, scope=scope), lambda: runtime)
+
+
+def _like(client: Any) -> dict[str, Any]:
+    """What makes a client of the other colour go to the same place, by the same account, with the same patience."""
+    if client is None:
+        return {}
+    return {
+        "api_key": client.api_key,
+        "auth_token": client.auth_token,
+        "base_url": str(client.base_url),
+        "timeout": client.timeout,
+        "max_retries": client.max_retries,
+        "default_headers": client._custom_headers,  # noqa: SLF001 - the public property mixes in the SDK's own
+    }
 
 
 def _is_async(client: Any) -> bool:
@@ -131,17 +175,43 @@ def _failure(runtime: Runtime, error: Exception, record: CallRecord | None) -> L
         raise error
     kind = record.attempts[-1].error_type if record is not None and record.attempts else None
     if kind is None:
-        kind = "circuit_open" if isinstance(error, CallError) else type(error).__name__
+        kind = _refusal(error)
     log.debug("no answer: %s (%s)", kind, type(error).__name__)
-    return _response(runtime, "", record, error_type=kind)
+    return _response(runtime, "", record, error_type=kind, told=_told(kind, error))
 
 
-def _response(runtime: Runtime, content: str, record: CallRecord | None, *, error_type: str | None) -> LLMResponse:
+def _refusal(error: Exception) -> str:
+    if isinstance(error, CircuitOpenError):
+        return FailureKind.CIRCUIT_OPEN.value
+    if isinstance(error, DeadlineExceeded):
+        return FailureKind.TIMEOUT.value
+    return "NoModelAvailable" if isinstance(error, NoModelAvailable) else type(error).__name__
+
+
+def _told(kind: str, error: Exception) -> dict[str, str]:
+    """What to do, where that is ours to say: texts of other people's exceptions may hold anything."""
+    if isinstance(error, CallError):
+        return {"error": str(error)}
+    if kind == FailureKind.CALLER:
+        name = type(error).__name__
+        return {
+            "error": f"The client raised {name} and sent nothing. If it has no key: set ANTHROPIC_API_KEY, or hand a "
+            "client to attune.configure(clients={'anthropic': ...})."
+        }
+    return {}
+
+
+def _response(
+    runtime: Runtime,
+    content: str,
+    record: CallRecord | None,
+    *,
+    error_type: str | None,
+    told: dict[str, str] | None = None,
+) -> LLMResponse:
     if record is None:  # mode "off", or nothing could be sent
-        facts = _nothing_tried(runtime.default_tier)
-        return LLMResponse(
-            content, "", "anthropic", str(runtime.default_tier), metadata={"error_type": error_type, **facts}
-        )
+        facts = {"error_type": error_type, **(told or {}), **_nothing_tried(runtime.default_tier)}
+        return LLMResponse(content, "", "anthropic", str(runtime.default_tier), metadata=facts)
     attempts = record.attempts
     models = [attempt.model for attempt in attempts]
     first = attempts[0] if attempts else None
@@ -158,6 +228,7 @@ def _response(runtime: Runtime, content: str, record: CallRecord | None, *, erro
         latency_ms=round(record.latency_ms),
         metadata={
             "error_type": error_type,
+            **(told or {}),
             "fallback_used": len(set(models)) > 1,
             "fallback_chain": models,
             "original_provider": first.provider if first else provider,
