@@ -73,8 +73,7 @@ class Transport(http.AsyncBaseTransport):
 
 
 def aclient(transport: Any) -> Any:
-    given = anthropic.AsyncAnthropic(api_key="k", http_client=http.AsyncClient(transport=transport, verify=False))
-    return given
+    return anthropic.AsyncAnthropic(api_key="k", http_client=http.AsyncClient(transport=transport, verify=False))
 
 
 async def converse(client: Any, model: str, stream: bool) -> str:

@@ -141,7 +141,7 @@ def test_methods_of_every_kind(sandbox: Sandbox):
 )
 def test_a_function_without_a_model_is_refused_at_decoration(function):
     """What could not be handed over by keyword is a ConfigError that says what to write."""
-    with pytest.raises(attune.ConfigError, match="model: str = attune.AUTO"):
+    with pytest.raises(attune.ConfigError, match=r"model: str = attune\.AUTO"):
         attune.routed(workflow="w")(function)
 
 

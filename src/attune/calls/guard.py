@@ -24,7 +24,8 @@ def guard(client: Any, site: Site, find: Callable[[], Runtime]) -> Any:
 
     def intercept(request: Request) -> Any:
         runtime = find()
-        steps = None if runtime.settings.mode == "off" else _steps(runtime, site, request)
+        routed = request.answers and runtime.settings.mode != "off"
+        steps = _steps(runtime, site, request) if routed else None
         if steps is None:
             return request.untouched(site.default_model(runtime) if request.model == AUTO else request.model)
         return (adrive if request.asynchronous else drive)(steps, runtime.clock)

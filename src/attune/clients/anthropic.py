@@ -6,6 +6,7 @@ refusal that `except anthropic.APIError` catches, and by then the caller has imp
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -73,11 +74,8 @@ class AnthropicDialect:
 
     def read(self, answer: Any) -> Facts:
         """A Message, or a raw response that holds one."""
-        if hasattr(answer, "http_response") and hasattr(answer, "parse"):
-            try:
-                answer = answer.parse()
-            except Exception:  # noqa: BLE001 - the caller will parse it too, and be told
-                return NOTHING
+        if hasattr(answer, "http_response"):
+            answer = _inside(answer.http_response)
         usage = getattr(answer, "usage", None)
         if usage is None or not hasattr(answer, "content"):
             return NOTHING
@@ -110,6 +108,16 @@ class AnthropicDialect:
         elif isinstance(error, DeadlineExceeded):
             nearest = "APITimeoutError"
         return dual(error, "anthropic", nearest, url=stainless.endpoint(client))
+
+
+def _inside(response: Any) -> Any:
+    """The message in a raw response. Its own `parse` is the caller's: it may be async, and is not run twice for nothing."""
+    if not response.is_closed:
+        return None  # a body that nobody has read yet
+    try:
+        return json.loads(response.content, object_hook=lambda fields: SimpleNamespace(**fields))
+    except ValueError:
+        return None  # the caller will parse it too, and be told
 
 
 class MessageEvents:

@@ -71,6 +71,11 @@ class Request(Protocol):
         ...
 
     @property
+    def answers(self) -> bool:
+        """Whether a model will answer. Else (a token count, a batch) only the word `auto` in it is replaced."""
+        ...
+
+    @property
     def client(self) -> Any:
         """The client it was made on; None for a function."""
         ...

@@ -29,6 +29,7 @@ class FunctionRequest:
     kwargs: Mapping[str, Any]
     model: str
     place: int | None = None  # where in `args` the model goes; None: by keyword
+    answers: bool = True
     asynchronous: bool = False
     stream: bool = False
     max_retries: int = 2  # three attempts at one target, as the SDKs make

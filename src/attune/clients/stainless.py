@@ -14,7 +14,7 @@ from typing import Any
 
 from attune.clients.dialect import EventReader, Intercept, Watch
 from attune.clients.watched import awatched, watched
-from attune.models.call import Target
+from attune.models.call import AUTO, Target
 
 RAW_HEADER = "X-Stainless-Raw-Response"
 _TOLD = ("max_tokens", "temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty", "seed")
@@ -37,9 +37,11 @@ def guard(client: Any, intercept: Intercept, answers: frozenset[str]) -> Any:
 
 def _subclass(base: type, intercept: Intercept, answers: frozenset[str], *, asynchronous: bool) -> type:
     def request(self: Any, cast_to: Any, options: Any, **kwargs: Any) -> Any:
-        if (body := _body(options, answers)) is None:
-            return base.request(self, cast_to, options, **kwargs)  # type: ignore[attr-defined]  # any Stainless client
-        return intercept(StainlessRequest(self, base, body, cast_to, options, kwargs))
+        if (body := _body(options, answers)) is not None:
+            return intercept(StainlessRequest(self, base, body, cast_to, options, kwargs))
+        if (body := _auto(options)) is not None:
+            return intercept(StainlessRequest(self, base, body, cast_to, options, kwargs, answers=False))
+        return base.request(self, cast_to, options, **kwargs)  # type: ignore[attr-defined]  # any Stainless client
 
     async def arequest(self: Any, cast_to: Any, options: Any, **kwargs: Any) -> Any:
         return await request(self, cast_to, options, **kwargs)
@@ -64,6 +66,27 @@ def _body(options: Any, answers: frozenset[str]) -> Mapping[str, Any] | None:
     return body if isinstance(body.get("model"), str) else None
 
 
+def _auto(options: Any) -> Mapping[str, Any] | None:
+    """The body of a request that no model answers and that says `auto` all the same: a token count, a batch."""
+    body = getattr(options, "json_data", None)
+    if not isinstance(body, dict) or str(getattr(options, "method", "")).lower() != "post":
+        return None
+    return body if _renamed(body, "") != body else None
+
+
+def _renamed(body: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """The body with `model` in place of `auto`, in a batch's requests too."""
+    named = {**body, "model": model} if body.get("model") == AUTO else dict(body)
+    if isinstance(parts := named.get("requests"), (list, tuple)):
+        named["requests"] = [
+            {**part, "params": _renamed(part["params"], model)}
+            if isinstance(part, dict) and isinstance(part.get("params"), dict)
+            else part
+            for part in parts
+        ]
+    return named
+
+
 def _timeout_s(client: Any, options: Any) -> float | None:
     timeout = getattr(options, "timeout", None)
     if not isinstance(timeout, (int, float)):
@@ -77,19 +100,21 @@ class StainlessRequest:
 
     # Plain slots, not a frozen dataclass: one is made for every call, and its fields are read some twenty times.
     __slots__ = (
-        "_base", "_cast_to", "_kwargs", "_options", "asynchronous", "client", "max_retries", "model", "params",
+        "_base", "_cast_to", "_kwargs", "_options", "answers", "asynchronous", "client", "max_retries", "model", "params",
         "stream", "timeout_s",
     )  # fmt: skip
 
     def __init__(
-        self, client: Any, base: Any, body: Mapping[str, Any], cast_to: Any, options: Any, kwargs: Mapping[str, Any]
-    ) -> None:
+        self, client: Any, base: Any, body: Mapping[str, Any], cast_to: Any, options: Any, kwargs: Mapping[str, Any],
+        *, answers: bool = True,
+    ) -> None:  # fmt: skip
         self._base = base
         self._cast_to = cast_to
         self._options = options
         self._kwargs = kwargs
         self.client = client
-        self.model: str = body["model"]
+        self.answers = answers
+        self.model: str = body["model"] if answers else AUTO
         self.stream = bool(kwargs.get("stream"))
         self.asynchronous = inspect.iscoroutinefunction(base.request)
         self.max_retries: int = options.get_max_retries(client.max_retries)
@@ -111,7 +136,7 @@ class StainlessRequest:
         """As it was written, but for the word `auto`."""
         options = self._options
         if model != self.model:
-            options = options.model_copy(update={"json_data": {**options.json_data, "model": model}})
+            options = options.model_copy(update={"json_data": _renamed(options.json_data, model)})
         return self._request(None, options)
 
     def _request(self, client: Any, options: Any) -> Any:
