@@ -448,3 +448,11 @@ def test_the_awaited_way_works_on_one_event_loop_after_another(executor, provide
             assert (answer.success, answer.metadata["fallback_used"]) == (True, False)
     assert len(provider.requests) == 6
     gc.collect()  # an open transport would warn here, and a warning is an error
+
+
+def test_a_client_of_another_kind_is_asked_in_its_own_way_only(sandbox):
+    """A cloud's credentials are not ours to copy into another client."""
+    cloud = anthropic.AsyncAnthropicBedrock(aws_region="us-east-1", aws_access_key="k", aws_secret_key="s")
+    sandbox.configure(clients={"anthropic": cloud})
+    with pytest.raises(ConfigError, match="AsyncAnthropicBedrock"):
+        LLMExecutor().run("hello")

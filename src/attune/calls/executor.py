@@ -31,9 +31,7 @@ class Prompts:
 
     def __init__(self) -> None:
         self._made: Any = None  # the sync client, where none was given
-        self._by_loop: Any = (
-            None  # event loop -> async client: a connection is of use only on the loop it was opened on
-        )
+        self._by_loop: Any = None  # event loop -> async client: a connection serves the loop it was opened on alone
         self._lock = threading.Lock()
 
     def run(self, runtime: Runtime, prompt: str, **request: Any) -> LLMResponse:
@@ -112,6 +110,11 @@ def _like(client: Any) -> dict[str, Any]:
     """What makes a client of the other colour go to the same place, by the same account, with the same patience."""
     if client is None:
         return {}
+    import anthropic
+
+    if not isinstance(client, (anthropic.Anthropic, anthropic.AsyncAnthropic)):
+        name = type(client).__name__
+        raise ConfigError(f"run() and arun() with a {name}: call the one that the client is made for.")
     return {
         "api_key": client.api_key,
         "auth_token": client.auth_token,
