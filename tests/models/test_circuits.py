@@ -527,6 +527,12 @@ def test_settings_that_could_never_work_are_refused_by_name_and_value(wrong):
         CircuitSettings(**wrong)
 
 
+def test_the_defaults_are_the_seeds():
+    settings = CircuitSettings()
+    assert (settings.failure_threshold, settings.recovery_timeout_s) == (5, 60.0)
+    assert (settings.half_open_calls, settings.probe_lease_s) == (1, 120.0)
+
+
 def test_keys_that_are_well_are_forgotten_when_there_are_too_many():
     """Model names that nobody will use again must not fill the memory; open ones stay."""
     circuits = Circuits()

@@ -6,6 +6,7 @@ Threads alone do not find two-bytecode races; stepping the bytecodes does, and c
 from __future__ import annotations
 
 import gc
+import itertools
 import sys
 import threading
 
@@ -18,57 +19,46 @@ P, M = "anthropic", "haiku"
 OURS = {module.__file__ for module in (circuit, circuit_group, circuits, permit)}
 
 
-def preempt(act, intrude, at):
-    """Run `act`, and `intrude` before its bytecode number `at` in any of the circuits' files. False if it never got there."""
-    passed, hit = 0, False
+def traced(act, at_opcode):
+    """Run `act`, and call `at_opcode(number)` before each of its bytecodes in the circuits' files."""
+    numbers = itertools.count()
 
     def tracer(frame, event, _):
-        nonlocal passed, hit
         if frame.f_code.co_filename not in OURS:
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         if event == "opcode":
-            if passed == at and not hit:
-                hit = True
-                sys.settrace(None)
-                other = threading.Thread(target=intrude)
-                other.start()
-                other.join(0.05)  # inside the lock the intruder has to wait: then it comes after
-                late.append(other)
-                sys.settrace(tracer)
-            passed += 1
+            at_opcode(next(numbers))
         return tracer
 
-    late = []
     before = sys.gettrace()
     sys.settrace(tracer)
     try:
         act()
     finally:
         sys.settrace(before)
-        for thread in late:
-            thread.join(10)
-            assert not thread.is_alive()
-    return hit
 
 
 def unlocked_points(make):
-    """Each bytecode of `act` at which no lock is held: (circuits, act, at). `make` gives circuits and act anew each time."""
-    at = 0
-    while True:
-        subject, act = make()
-        held = []
+    """The bytecodes before which no lock is held, so that another caller may come in. `make` gives circuits and an act."""
+    subject, act = make()
+    points = []
+    traced(act, lambda number: subject._lock._is_owned() or points.append(number))
+    assert points
+    return points
 
-        def look(subject=subject, held=held):
-            held.append(not subject._lock.acquire(blocking=False))
-            if not held[0]:
-                subject._lock.release()
 
-        if not preempt(act, look, at):
-            return
-        if not held[0]:
-            yield at
-        at += 1
+def preempt(act, intrude, at):
+    """Run `act`, and all of `intrude`, on another thread, before its bytecode number `at`."""
+
+    def at_opcode(number):
+        if number == at:
+            other = threading.Thread(target=intrude)
+            other.start()
+            other.join(10)
+            assert not other.is_alive()
+
+    traced(act, at_opcode)
 
 
 def failures(subject, times, now):
@@ -88,8 +78,9 @@ def test_a_trip_at_any_bytecode_of_acquire_makes_the_permit_late_or_refuses_it(k
             subject.acquire(P, M, now=0)
         return subject, got, lambda: got.append(subject.acquire(P, M, now=0))
 
-    at = 0
-    for at in unlocked_points(lambda: make()[::2]):
+    points = unlocked_points(lambda: make()[::2])
+    assert len(points) > 10
+    for at in points:
         subject, got, act = make()
         preempt(act, lambda s=subject: failures(s, 3, 1.0), at)
         if isinstance(got[0], Permit):
@@ -98,7 +89,6 @@ def test_a_trip_at_any_bytecode_of_acquire_makes_the_permit_late_or_refuses_it(k
                 got[0].settle(outcome, now=50.0)
         assert subject.retry_after_s(P, M, now=50.0) == 11.0, at
         assert subject.status(now=50.0)[f"{P}:{M}"]["failure_count"] == 3
-    assert at > 10
 
 
 def counts_of_two_settles():
