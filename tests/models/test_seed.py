@@ -319,7 +319,7 @@ def test_step_3_the_command_line_shows_the_file_and_setup_makes_it():
     """Missing, so status 1; set up again; status 0."""
     before = command("auth", "status", "--json")
     assert (before.returncode, json.loads(before.stdout)["setup_completed"]) == (1, False)
-    assert "attune auth setup" in command("auth", "status").stdout
+    assert "attune auth setup" in json.loads(before.stdout)["problem"]
     assert command("auth", "setup", "--tier", "max").returncode == 0
     after = command("auth", "status", "--json")
     assert (after.returncode, json.loads(after.stdout)["setup_completed"]) == (0, True)
