@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from attune.calls import context, figures
 from attune.calls.attempt import Attached, Try
 from attune.calls.identity import call_id
+from attune.calls.reading import CarefulReader
 from attune.calls.runtime import Runtime
 from attune.calls.telling import Telling
 from attune.clients.dialect import NOTHING, Dialect, Facts, Request
@@ -149,7 +150,8 @@ class Call:
         """A reader for the answer's events, None where it is no stream; only a function may give one unasked."""
         if self.request.client is not None and not self.request.stream:
             return None
-        return self.safely("dialect", self.dialect.events, value)
+        reader = self.safely("dialect", self.dialect.events, value)
+        return None if reader is None else CarefulReader(reader, self.runtime.fault)
 
     def held(self, attempt: Try, events: list[Any]) -> None:
         """Keep what was read; the first content has arrived, or the end."""
