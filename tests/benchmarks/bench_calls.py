@@ -5,6 +5,7 @@ Run: python tests/benchmarks/bench_calls.py. Minimum of 15 batches; figures of o
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from collections.abc import Callable
@@ -71,7 +72,7 @@ def main() -> int:
         runtime = attune.configure(state="memory", readers=(), **words)
         guarded = attune.wrap(bare, workflow="bench", stage="one")
         for model in ("auto", "claude-haiku-5-5"):
-            over = cpu_us(lambda model=model: guarded.messages.create(model=model, **request)) - base
+            over = cpu_us(functools.partial(guarded.messages.create, model=model, **request)) - base
             worst = max(worst, over > bound)
             print(f"{name:22} {model[:6]:6} {over:+7.1f} us over it (promised: {bound})")
         print(f"  faults: {dict(runtime.faults)}")

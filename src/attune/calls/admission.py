@@ -155,9 +155,7 @@ class Admission:
         names = {name for t in self._order for name in (t.provider, f"{t.provider}:{t.model}")}
         call.safely("emit", call.runtime.emitter.rejected, refusal.name, refusal.name.partition(":")[0])
         error = CircuitOpenError(
-            f"The circuit {refusal.name!r} is {'cooling' if refusal.cooling else refusal.state}; it may be tried in "
-            f"{refusal.retry_after_s:.1f} s. Wait, give the call another target, or reset it: "
-            f"attune.models.CircuitBreaker().reset({refusal.name.partition(':')[0]!r})",
+            _said(refusal),
             provider=refusal.name.partition(":")[0],
             retry_after_s=refusal.retry_after_s,
             status={name: entry for name, entry in status.items() if name in names},
@@ -216,3 +214,17 @@ class Admission:
         if self._last is not None:
             raise self._last[2]
         raise self._refusal(refusals[0][1])
+
+
+def _said(refusal: Refusal) -> str:
+    provider = refusal.name.partition(":")[0]
+    if refusal.forced:
+        return (
+            f"The circuit {refusal.name!r} was forced open by hand. End that with "
+            f"attune.models.CircuitBreaker().auto({provider!r}), or give the call another target."
+        )
+    state = "cooling" if refusal.cooling else refusal.state
+    return (
+        f"The circuit {refusal.name!r} is {state}; it may be tried in {refusal.retry_after_s:.1f} s. Wait, give the call "
+        f"another target, or reset it: attune.models.CircuitBreaker().reset({provider!r})"
+    )

@@ -13,7 +13,7 @@ from typing import Any
 
 from attune.calls.admission import Admission, Limits
 from attune.calls.attempt import Try
-from attune.calls.stream import UNWATCHED, Settlement
+from attune.calls.stream import Settlement, Unwatched
 from attune.calls.underway import Call, outcome_of
 from attune.clients.dialect import NOTHING, Dialect, Facts, Request
 from attune.errors import CallError, NoModelAvailable
@@ -74,7 +74,7 @@ def plan(call: Call, limits: Limits, judge: Judge | None = None) -> Plan:
             _answered(call, attempt, value)
         else:
             if attempt.held:  # a generator, whose first item is handed out after all
-                value = dialect.tap(value, UNWATCHED, attempt.held)
+                value = dialect.tap(value, Unwatched(), attempt.held)
             if call.leave_to_stream():
                 return value
         call.finish(call.last_outcome(), quality=(yield from _judged(call, judge, value)))

@@ -18,8 +18,10 @@ from typing import Any, Protocol
 from attune.calls.background import Background
 from attune.calls.clock import SystemClock
 from attune.calls.settings import Live, Settings
+from attune.calls.site import completed
 from attune.clients.anthropic import AnthropicDialect
 from attune.clients.dialect import Dialect
+from attune.errors import AttuneError
 from attune.models.call import Target, Transition
 from attune.models.circuits import Circuits, CircuitSettings
 from attune.models.process import Clock
@@ -174,7 +176,7 @@ class Runtime:
         if self.faults[where] == 1:
             # the type and no text: messages may hold anything
             log.warning("attune: fault in %s (%s); the call goes on without it", where, type(error).__name__)
-            log.debug("attune: first fault in %s", where, exc_info=error if _ours(error) else None)
+            log.debug("attune: first fault in %s", where, exc_info=error if isinstance(error, AttuneError) else None)
         if where != "emit" and self._emitter is not None:
             try:
                 self._emitter.fault(where)
@@ -288,22 +290,7 @@ class Runtime:
 
 
 def _target(catalogue: Catalogue, candidate: str | Target) -> Target:
-    if isinstance(candidate, Target):
-        return candidate
-    provider, model = catalogue.resolve(candidate)
-    info = catalogue.find(model, provider)
-    return Target(
-        model,
-        provider=provider,
-        tier=info.tier if info else None,
-        price=info.price if info else None,
-        context_window=info.context_window if info else None,
-        written=candidate,
-    )
-
-
-def _ours(error: BaseException) -> bool:
-    """Whether the text of an error is attune's own, and so may be logged."""
-    from attune.errors import AttuneError
-
-    return isinstance(error, AttuneError)
+    if isinstance(candidate, str):
+        provider, model = catalogue.resolve(candidate)
+        candidate = Target(model, provider=provider, written=candidate)
+    return completed(catalogue, candidate)

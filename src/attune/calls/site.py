@@ -180,18 +180,10 @@ class Site:
         return self._filled(ground, Target(model, provider=provider, written=candidate))
 
     def _filled(self, ground: Ground, target: Target) -> Target:
-        """Complete a target from the catalogue and its client; what the user said stays."""
-        info = ground.catalogue.find(target.model, target.provider) or ground.catalogue.find(target.model)
-        client = (
-            target.client if target.client is not None else self.client
-        )  # None on a target: the client that is asked
-        return replace(
-            target,
-            endpoint=target.endpoint or (self.dialect.endpoint(client) if client is not None else ""),
-            tier=target.tier or (info.tier if info else None),
-            price=target.price or (info.price if info else None),
-            context_window=target.context_window or (info.context_window if info else None),
-        )
+        """Complete a target from the catalogue and its client; None as its client means the one that is asked."""
+        client = target.client if target.client is not None else self.client
+        endpoint = self.dialect.endpoint(client) if client is not None else ""
+        return completed(ground.catalogue, target, endpoint)
 
     def _twins(self, target: Target) -> list[Target]:
         """The same id at the alternate clients."""
@@ -213,3 +205,15 @@ def _sequence(name: str, value: Any) -> tuple[Any, ...] | None:
             f"{name}=[]: an empty list leaves nothing to choose from. Leave it out for the tier defaults."
         )
     return tuple(value)
+
+
+def completed(catalogue: Catalogue, target: Target, endpoint: str = "") -> Target:
+    """A target with what the catalogue knows of its model; what the user said stays."""
+    info = catalogue.find(target.model, target.provider) or catalogue.find(target.model)
+    return replace(
+        target,
+        endpoint=target.endpoint or endpoint,
+        tier=target.tier or (info.tier if info else None),
+        price=target.price or (info.price if info else None),
+        context_window=target.context_window or (info.context_window if info else None),
+    )

@@ -7,7 +7,7 @@ dropped stream only takes a note; the note is settled by the next call or by the
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from attune.calls.attempt import Try
 from attune.calls.underway import Call
@@ -35,10 +35,7 @@ class Settlement:
     def event(self, event: Any) -> None:
         """Read an event as it passes; the first content stops the clock of `max_latency_ms`."""
         reader = self._reader
-        try:
-            reader.feed(event)
-        except Exception as fault:  # noqa: BLE001 - law 5: an event we cannot read is still the caller's
-            self._call.runtime.fault("dialect", fault)
+        reader.feed(event)
         if self._attempt.first_us is None and reader.content:
             self._attempt.first_us = round((self._call.now_s() - self._attempt.started_s) * 1e6)
 
@@ -125,6 +122,3 @@ class Unwatched:
 
     def dropped(self) -> None:
         """Nothing."""
-
-
-UNWATCHED: Final = Unwatched()

@@ -98,10 +98,10 @@ class Telling:
 
 def _log_end(record: CallRecord) -> None:
     log.debug(
-        "%s/%s answered by %s: outcome %s, latency %.1f ms, cost %.6f USD%s, %d attempt(s)",
+        "%s/%s ended at model %s: outcome %s, latency %.1f ms, cost %.6f USD%s, %d attempt(s)",
         record.workflow,
         record.stage,
-        record.model,
+        record.model or "none",
         record.outcome,
         record.latency_ms,
         record.cost,
