@@ -24,13 +24,13 @@ PHASES: Final[tuple[tuple[Phase, int], ...]] = (
 TIMEOUT_S: Final = 0.06  # of every client; the slow model is slower
 RECOVERY_S: Final = 0.6  # the breaker's, 60 s in real life: time here is compressed about a hundred times
 SLOW_MS: Final = 100.0
-BACKUP_PRICE: Final = 1.25  # times the catalogue's
+BACKUP_PRICE: Final = 1.5  # times the catalogue's
 
-# How often a model's answer is good, by workflow: the cheap one can triage, the capable one reviews, research needs premium.
+# How often a model's answer is good, by workflow: the cheap one can triage, the capable one reviews, research needs the best.
 _QUALITY: Final[Mapping[str, Mapping[str | None, float]]] = {
-    "cheap": {"support": 0.97, "code-review": 0.55, "research": 0.30, None: 0.9},
-    "capable": {"support": 0.98, "code-review": 0.95, "research": 0.55, None: 0.9},
-    "premium": {"support": 0.98, "code-review": 0.96, "research": 0.95, None: 0.9},
+    "cheap": {"support": 0.98, "code-review": 0.30, "research": 0.10},
+    "capable": {"support": 0.99, "code-review": 0.98, "research": 0.40},
+    "premium": {"support": 0.99, "code-review": 0.98, "research": 0.98},
 }
 _LATENCY_MS: Final = {"cheap": 1.0, "capable": 2.0, "premium": 4.0}
 
