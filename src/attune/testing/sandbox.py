@@ -57,7 +57,7 @@ class Sandbox:
             "meter_provider": self._meter_provider,
         }
         self.runtime = configure(**{**own, **words})
-        self.clock = words.get("clock", self.clock)
+        self.clock = words.get("clock") or self.clock
         return self.runtime
 
     @property
@@ -80,7 +80,7 @@ class Sandbox:
     @property
     def circuits(self) -> Mapping[str, Any]:
         """The circuits as `CircuitBreaker().get_status()` tells them."""
-        return self.runtime.circuits.status(now=self.clock.monotonic())
+        return self.runtime.circuits.status(now=self.runtime.clock.monotonic())
 
     @property
     def faults(self) -> Counter[str]:
