@@ -48,7 +48,7 @@ class ToyRequest:
     model: str
     prompt: str
     stream = asynchronous = False
-    answers, max_retries, params, timeout_s = True, 1, {}, None  # noqa: RUF012
+    answers, max_retries, params, timeout_s = True, 1, {}, None
 
     def send(self, target, *, timeout_s):
         return self.untouched(target.wire, target.client or self.inner)
@@ -89,7 +89,9 @@ class ToyReader:
     def poll(self, since, deadline_s):
         bucket = int(time.time()) // 300 * 300
         tally = Tally(answers=0, failures=self.calls)
-        rows = [Row(series=Series("w", "default", "toy", self.failing), bucket_s=bucket, writer="x", seq=1, tally=tally)]
+        rows = [
+            Row(series=Series("w", "default", "toy", self.failing), bucket_s=bucket, writer="x", seq=1, tally=tally)
+        ]
         return Batch(rows=rows if since is None else (), cursor=b"read")
 
     def close(self):
@@ -100,7 +102,9 @@ class ToyReader:
 
 MODELS = [
     ModelInfo(id="toy-small", provider="toy", tier="cheap", input_cost_per_million=1.0, output_cost_per_million=2.0),
-    ModelInfo(id="toy-large", provider="toy", tier="premium", input_cost_per_million=10.0, output_cost_per_million=20.0),
+    ModelInfo(
+        id="toy-large", provider="toy", tier="premium", input_cost_per_million=10.0, output_cost_per_million=20.0
+    ),
 ]
 
 

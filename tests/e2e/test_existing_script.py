@@ -13,7 +13,7 @@ import attune
 from attune.testing import Sandbox, fail
 
 # Three kinds of call site, as people write them: plain, async, stream; and an `except` clause of the SDK's.
-SCRIPT = '''
+SCRIPT = """
 import anthropic
 
 client = anthropic.Anthropic(base_url=URL, api_key="k", max_retries=0)
@@ -56,7 +56,7 @@ def read(prompt):
 async def close():
     client.close()
     await async_client.close()
-'''
+"""
 
 CHANGES = {
     "import anthropic\n": "import anthropic\nimport attune\n",
