@@ -7,7 +7,6 @@ known here; that is `plan.py`'s.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any, Protocol
 
@@ -180,8 +179,8 @@ class Call:
         """Close an attempt that raised, and say what that means."""
         failure = self.classify(error)
         self.end(attempt, failure.rule.outcome, failure=failure)
-        if failure.rule.cools:
-            self.safely("breaker", self._cool_down, attempt.target, failure)
+        if failure.cools_s is not None:
+            self.safely("breaker", self._cool_down, attempt.target, failure, failure.cools_s)
         return failure
 
     def classify(self, error: BaseException) -> Failure:
@@ -266,9 +265,8 @@ class Call:
             touches=failure.rule.touches if failure is not None else "model",
         )
 
-    def _cool_down(self, target: Target, failure: Failure) -> None:
+    def _cool_down(self, target: Target, failure: Failure, wait_s: float) -> None:
         now = self.now_s()
-        wait_s = failure.retry_after_s if failure.retry_after_s is not None else _COOL_S[failure.kind]
         scope = None if failure.rule.touches == "provider" else target.model
         self.runtime.circuits.cool_down(
             target.provider, scope, endpoint=target.endpoint, until=now + wait_s, now=now, reason=failure.kind
@@ -286,10 +284,6 @@ class Call:
             self._usage = figures.usage_of(attempt, facts)
             self._answered_us = attempt.at_us
         self.attempts.append(figures.attempt_of(attempt, outcome, failure, latency_us, cost))
-
-
-# How long a cooldown lasts where the provider named no time: a rate limit refills in about a second, a spending cap not.
-_COOL_S: Mapping[FailureKind, float] = {FailureKind.RATE_LIMIT: 1.0, FailureKind.SPEND_LIMIT: 300.0}
 
 
 def outcome_of(kind: FailureKind) -> Outcome:

@@ -41,7 +41,7 @@ def judge(error: BaseException, hook: Classify | None, *, at_s: float) -> Judgem
     if word is None and _unheard_of(failure):
         return Judgement("failure", failure.kind)
     rule = failure.rule
-    return Judgement(rule.settles, failure.kind, rule.touches, failure.retry_after_s if rule.cools else None)
+    return Judgement(rule.settles, failure.kind, rule.touches, failure.cools_s)
 
 
 def _unheard_of(failure: Failure) -> bool:

@@ -51,7 +51,7 @@ class Rule:
     touches: Touches = "model"
     retry: bool = False  # the same target may be asked again
     fall_back: FallBack = "no"
-    cools: bool = False  # the circuit is skipped for a while without counting as sick
+    cool_s: float = 0.0  # the circuit is skipped this long without counting as sick, where the provider names no time
     billed: Billed = "no"  # an error status, or no byte at all, costs nothing; what was cut is unknown
 
 
@@ -60,9 +60,15 @@ RULES: Mapping[FailureKind, Rule] = {
     FailureKind.TIMEOUT: Rule(outcome="failure", settles="failure", retry=True, fall_back="any", billed="unknown"),
     FailureKind.OVERLOADED: Rule(outcome="failure", settles="failure", retry=True, fall_back="any"),
     FailureKind.SERVER: Rule(outcome="failure", settles="failure", retry=True, fall_back="any"),
-    FailureKind.RATE_LIMIT: Rule(outcome="failure", settles="neutral", retry=True, fall_back="any", cools=True),
+    FailureKind.RATE_LIMIT: Rule(
+        outcome="failure", settles="neutral", retry=True, fall_back="any", cool_s=1.0
+    ),  # refills
     FailureKind.SPEND_LIMIT: Rule(
-        outcome="failure", settles="neutral", touches="provider", fall_back="other_account", cools=True
+        outcome="failure",
+        settles="neutral",
+        touches="provider",
+        fall_back="other_account",
+        cool_s=300.0,  # a cap does not refill by itself
     ),
     FailureKind.AUTH: Rule(outcome="failure", settles="failure", touches="provider", fall_back="other_account"),
     FailureKind.PAYMENT: Rule(outcome="failure", settles="failure", touches="provider", fall_back="other_account"),
@@ -135,6 +141,13 @@ class Failure:
     def rule(self) -> Rule:
         """The row of the table for this kind."""
         return RULES[self.kind]
+
+    @property
+    def cools_s(self) -> float | None:
+        """How long the circuit cools: what the provider asked for, else the table's word; None where it does not."""
+        if not self.rule.cool_s:
+            return None
+        return self.rule.cool_s if self.retry_after_s is None else self.retry_after_s
 
 
 Classify = Callable[[BaseException], "FailureKind | str | None"]
