@@ -198,6 +198,22 @@ def test_circuits_are_kept_by_endpoint(bench: Bench, sandbox: Sandbox, other: Sc
     assert bench.ask(PLAIN, attune.wrap(alternate), HAIKU).error is None
 
 
+@pytest.mark.parametrize("model", ["auto", HAIKU])
+def test_a_copy_that_sends_elsewhere_meets_the_circuits_of_elsewhere(
+    bench: Bench, sandbox: Sandbox, other: ScriptedProvider, model
+):
+    """`with_options(base_url=...)` of a guarded client: a stub that fails opens nothing of the real endpoint's."""
+    real = bench.wrapped(PLAIN, candidates=[HAIKU])
+    stub = real.with_options(base_url=other.url)
+    other.outage(status=fail("overloaded", should_retry=False))
+    for _ in range(5):
+        assert bench.ask(PLAIN, stub, model).error is not None
+    assert isinstance(bench.ask(PLAIN, stub, model).error, attune.CircuitOpenError)
+    assert bench.ask(PLAIN, real, model).error is None
+    assert bench.ask(PLAIN, real.with_options(timeout=3), model).error is None
+    assert len(bench.provider.requests) == 2
+
+
 # -- limits
 
 

@@ -14,11 +14,12 @@ from attune.models.call import AUTO
 class Running:
     """A routed function's attempt, as what runs inside may see it; see `context.UnderWay`."""
 
-    __slots__ = ("_attempt", "call")
+    __slots__ = ("_attempt", "_free", "call")
 
     def __init__(self, call: Call, attempt: Try) -> None:
         self.call = call
         self._attempt = attempt
+        self._free = [True]
 
     def report(self, facts: context.Reported) -> None:
         """Facts that win over what is read from the return value; of several reports the later word wins."""
@@ -29,9 +30,14 @@ class Running:
         return self.call.remaining_s()
 
     def offers(self, model: str) -> bool:
-        """The first guarded call inside that asks for what was decided."""
+        """The first guarded call inside that asks for what was decided; of two threads, one is the first."""
         target = self._attempt.target
-        return self._attempt.open and not self.call.taken and model in (AUTO, target.handed, target.model, target.wire)
+        if not self._attempt.open or self.call.taken or model not in (AUTO, target.handed, target.model, target.wire):
+            return False
+        try:
+            return self._free.pop()
+        except IndexError:
+            return False
 
 
 class Sending:

@@ -61,7 +61,9 @@ class _Memory:
 class Site:
     """Made once per decorated function or guarded client; shared by threads."""
 
-    __slots__ = ("_memory", "alternates", "candidates", "client", "default", "dialect", "provider", "scope")
+    __slots__ = (
+        "_last", "_memory", "_places", "alternates", "candidates", "client", "default", "dialect", "provider", "scope",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -82,6 +84,8 @@ class Site:
         self.provider = provider or dialect.provider
         self.scope = scope
         self._memory: _Memory | None = None
+        self._last: tuple[Any, Site] = (client, self)
+        self._places: dict[str, Site] = {}  # endpoint -> the site of copies of the client that send there
 
     def ask(self, ground: Ground, scope: Scope, model: str) -> Asked:
         """The question that a call with this model, in this scope, puts."""
@@ -94,6 +98,27 @@ class Site:
                 memory.questions.clear()
             memory.questions[key] = asked
         return asked
+
+    def at(self, client: Any) -> Site:
+        """This site as a copy of its client sees it: what is sent elsewhere meets the circuits of elsewhere."""
+        last, site = self._last
+        if client is last:
+            return site
+        endpoint = self.dialect.endpoint(client)
+        if not self._places:
+            self._places[self.dialect.endpoint(self.client)] = self
+        if (there := self._places.get(endpoint)) is None:
+            there = self._places[endpoint] = Site(
+                dialect=self.dialect,
+                client=client,
+                candidates=self.candidates,
+                alternates=self.alternates,
+                default=self.default,
+                provider=self.provider,
+                scope=self.scope,
+            )
+        self._last = (client, there)
+        return there
 
     def default_model(self, ground: Ground) -> str:
         """What `auto` becomes when nothing is to be decided."""

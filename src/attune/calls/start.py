@@ -27,7 +27,8 @@ def start(runtime: Runtime, site: Site, request: Request, *, hook: Classify | No
         scope = current_scope().over(site.scope)
         if request.client is None:  # a function bears its own name, whatever calls it
             scope = replace(scope, workflow=site.scope.workflow, stage=site.scope.stage)
-        asked = site.ask(runtime, scope, request.model)
+        here = site if request.client is None else site.at(request.client)
+        asked = here.ask(runtime, scope, request.model)
         question = asked.question
         call = Call(
             runtime,
