@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import pytest
 
 CALLS, SEED = 600, 0
-FLOORS = {"support/triage": 0.9, "code-review/analysis": 0.8, "research/synthesis": 0.7}
+FLOORS = {"support/triage": 0.8, "code-review/analysis": 0.8, "research/synthesis": 0.7}
 
 
 @pytest.fixture(scope="module")

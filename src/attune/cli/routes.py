@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from attune.errors import AttuneError, ConfigError
 
@@ -64,11 +64,11 @@ def show_models(*, reader: str | None, as_json: bool) -> int:
         if as_json:
             _emit(rows)
         else:
-            table = Table("model", "tier", "input $/M", "output $/M", "window", "samples", "success")
+            table = Table(Column("model", no_wrap=True), "tier", "in $/M", "out $/M", "samples", "success")
             for row in rows:
                 table.add_row(
                     escape(f"{row['provider']}/{row['model']}"), row["tier"] or "-", _said(row["input_usd_per_million"], "g"),
-                    _said(row["output_usd_per_million"], "g"), _said(row["context_window"], ","), str(row["samples"]),
+                    _said(row["output_usd_per_million"], "g"), str(row["samples"]),
                     _said(row["success_rate"], ".1%"),
                 )  # fmt: skip
             Console().print(table)
@@ -131,7 +131,14 @@ def _print_stats(told: Sequence[Mapping[str, Any]]) -> None:
     for it in told:
         title = f"{it['workflow']}/{it['stage']}: {it['total_calls']} calls in {it['days_analyzed']:g} days"
         table = Table(
-            "model", "calls", "success", "cost a call", "mean", "p95", title=escape(title), title_justify="left"
+            Column("model", no_wrap=True),
+            "calls",
+            "success",
+            "cost a call",
+            "mean",
+            "p95",
+            title=escape(title),
+            title_justify="left",
         )
         for model, row in it["performance_by_model"].items():
             table.add_row(

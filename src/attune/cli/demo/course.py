@@ -29,6 +29,7 @@ from attune.models.call import Transition
 from attune.telemetry import Telemetry, setup
 
 ROUTE: Final = "attune.route"
+_PATIENCE_S: Final = 10.0
 Models = tuple[Model, Model, Model]  # cheap, capable, premium
 Runs = tuple[WithAttune, Bare, Bare]  # with attune, without, always premium
 
@@ -100,7 +101,7 @@ def run_scripted(tasks: list[Task], seed: int, out: Path, watch: Watch) -> Cours
             backup = clients.pair(base_url=world.backup.url, api_key="scripted", timeout_s=TIMEOUT_S)
             guarded = WithAttune(main, _alternates(models, backup), [it.id for it in models], run)
             for pair in (main, backup):  # opens the connections, so that no call is measured with its handshake
-                pair.sync.models.list()
+                pair.sync.with_options(timeout=_PATIENCE_S).models.list()
                 run(_list(pair))
             began = time.perf_counter()
             _through_phases(course, tasks, world, (guarded, *bare_runs(models, main, run, telemetry)), watch)
@@ -177,7 +178,7 @@ def _alternates(models: Models, backup: Pair) -> Alternates:
 
 
 async def _list(pair: Pair) -> None:
-    await pair.asynchronous.models.list()
+    await pair.asynchronous.with_options(timeout=_PATIENCE_S).models.list()
 
 
 def _through_phases(course: Course, tasks: list[Task], world: World, runs: Runs, watch: Watch) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from attune.cli.demo.arms import Done
 from attune.cli.demo.figures import p95
@@ -68,7 +68,16 @@ class Display:
 
     def _table(self) -> Table:
         title = f"With attune, the last {len(self._recent)} calls"
-        table = Table("model", "share", "success", "p95", "cost a call", "circuit", title=title, title_justify="left")
+        table = Table(
+            Column("model", no_wrap=True),
+            "share",
+            "success",
+            "p95",
+            "cost a call",
+            "circuit",
+            title=title,
+            title_justify="left",
+        )
         circuits = self._circuits()
         for provider, model in sorted({(it.provider, it.model) for it in self._recent}):
             its = [it for it in self._recent if (it.provider, it.model) == (provider, model)]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 _NAMES = {"with_attune": "with attune", "without": "without", "always_premium": "always premium"}
@@ -22,7 +22,14 @@ def write(console: Console, told: Mapping[str, Any]) -> None:
 
 def _runs(told: Mapping[str, Any]) -> RenderableType:
     table = Table(
-        "run", "model", "calls", "success", "cost", "p95", title="The same traffic, measured", title_justify="left"
+        "run",
+        Column("model", no_wrap=True),
+        "calls",
+        "success",
+        "cost",
+        "p95",
+        title="The same traffic, measured",
+        title_justify="left",
     )
     for key, name in _NAMES.items():
         it = told[key]
@@ -34,7 +41,15 @@ def _runs(told: Mapping[str, Any]) -> RenderableType:
 
 
 def _workflows(told: Mapping[str, Any]) -> RenderableType:
-    table = Table("workflow", "floor", "success", "calls", "best model", title="With attune", title_justify="left")
+    table = Table(
+        Column("workflow", no_wrap=True),
+        "floor",
+        "success",
+        "calls",
+        Column("best model", no_wrap=True),
+        title="With attune",
+        title_justify="left",
+    )
     for it in told["workflows"]:
         cell = f"{it['workflow']}/{it['stage']}"
         table.add_row(

@@ -33,9 +33,9 @@ class Workflow:
 
 
 WORKFLOWS: Final = (
-    Workflow(name="support", stage="triage", floor=0.9, share=31, text="Which team is this ticket for? Name one."),
-    Workflow(name="code-review", stage="analysis", floor=0.8, share=56, text="What may go wrong with this change?"),
-    Workflow(name="research", stage="synthesis", floor=0.7, share=13, text="What do these sources agree on, and why?"),
+    Workflow(name="support", stage="triage", floor=0.8, share=31, text="Which team is this ticket for? Name one."),
+    Workflow(name="code-review", stage="analysis", floor=0.8, share=55, text="What may go wrong with this change?"),
+    Workflow(name="research", stage="synthesis", floor=0.7, share=14, text="What do these sources agree on, and why?"),
 )
 _MATERIAL: Final = "A paragraph of material that the question is about, as long as such paragraphs usually are. "
 

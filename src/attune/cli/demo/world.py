@@ -18,12 +18,12 @@ from attune.testing import Behaviour, RemoteProvider, ScriptedProvider
 
 Phase = Literal["learning", "outage", "calm", "slowness", "recovery"]
 PHASES: Final[tuple[tuple[Phase, int], ...]] = (
-    ("learning", 48), ("outage", 15), ("calm", 8), ("slowness", 7), ("recovery", 22),
+    ("learning", 50), ("outage", 15), ("calm", 8), ("slowness", 6), ("recovery", 21),
 )  # fmt: skip
 
-TIMEOUT_S: Final = 0.06  # of every client; the slow model is slower
+TIMEOUT_S: Final = 0.1  # of every client; the slow model is slower
 RECOVERY_S: Final = 0.6  # the breaker's, 60 s in real life: time here is compressed about a hundred times
-SLOW_MS: Final = 100.0
+SLOW_MS: Final = 160.0
 BACKUP_PRICE: Final = 1.5  # times the catalogue's
 
 # How often a model's answer is good, by workflow: the cheap one can triage, the capable one reviews, research needs the best.
