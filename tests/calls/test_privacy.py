@@ -80,9 +80,12 @@ def shown(error: BaseException | None) -> str:
 
 
 @pytest.mark.parametrize("name", STEPS)
-@pytest.mark.parametrize("model", ["auto", HAIKU])
-def test_nothing_of_a_call_is_told(bench: Bench, sandbox: Sandbox, caplog, way: Way, model: str, name: str):
+@pytest.mark.parametrize(
+    ("model", "kind"), [("auto", "plain"), ("auto", "async stream"), (HAIKU, "async"), (HAIKU, "stream")]
+)
+def test_nothing_of_a_call_is_told(bench: Bench, sandbox: Sandbox, caplog, model: str, kind: str, name: str):
     """Prompt, system, tools, answers, key, headers and the provider's messages, under every failure."""
+    way = Way(kind)
     caplog.set_level(logging.DEBUG, logger="attune")
     bare = bench.bare(way).with_options(api_key=f"sk-{CANARY}", default_headers={"x-more": CANARY}, timeout=0.05)
     bench.provider.script(None, *[STEPS[name]] * 4)

@@ -30,6 +30,7 @@ class Sandbox:
     def __init__(self, home: Path) -> None:
         from opentelemetry.sdk.metrics import MeterProvider
         from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+        from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import SimpleSpanProcessor
         from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -38,9 +39,10 @@ class Sandbox:
         self.clock = FakeClock()
         self.exporter = InMemorySpanExporter()
         self.reader = InMemoryMetricReader()
-        self._tracer_provider = TracerProvider(shutdown_on_exit=False)
+        resource = Resource({"service.name": "sandbox"})  # made, not detected: detection starts threads
+        self._tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._tracer_provider.add_span_processor(SimpleSpanProcessor(self.exporter))
-        self._meter_provider = MeterProvider([self.reader], shutdown_on_exit=False)
+        self._meter_provider = MeterProvider([self.reader], resource=resource, shutdown_on_exit=False)
         self.runtime = self.configure()
 
     def configure(self, **words: Any) -> Runtime:
