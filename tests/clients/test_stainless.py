@@ -274,3 +274,18 @@ def test_wrong_words_are_refused_by_wrap(bench: Bench, words):
     """Where they are written, not at the call."""
     with pytest.raises(attune.ConfigError, match=next(iter(words))):
         bench.wrapped(Way("plain"), **words)
+
+
+def test_configured_candidates_of_other_providers_are_left_to_functions(bench: Bench, sandbox: Sandbox):
+    """`configure(candidates=...)` speaks for all sites: a client takes its provider's, or the tier defaults."""
+    for configured, model in ((["openai/gpt-6-luna", SONNET], SONNET), (["openai/gpt-6-luna"], HAIKU)):
+        sandbox.configure(candidates=configured)
+        assert bench.ask(Way("plain"), bench.wrapped(Way("plain"))).value.model == model
+
+
+def test_a_client_of_another_sdk_cannot_serve_the_request(bench: Bench):
+    """Said where it is written, with the way that would work."""
+    elsewhere = attune.Target("gpt-6-luna", provider="openai", client=object())
+    for words in ({"candidates": [HAIKU, elsewhere]}, {"alternates": [elsewhere]}):
+        with pytest.raises(attune.ConfigError, match=r"@attune\.routed"):
+            bench.wrapped(Way("plain"), **words)

@@ -163,7 +163,7 @@ class Site:
         return same
 
     def _resolve(self, ground: Ground) -> tuple[tuple[Target, ...], int]:
-        written = self.candidates if self.candidates is not None else ground.configured
+        written = self.candidates if self.candidates is not None else self._configured(ground)
         if not written:
             written = tuple(info.id for info in ground.catalogue.tier_defaults(self.provider).values())
         if not written:
@@ -174,6 +174,17 @@ class Site:
         default = self._default(ground, own)
         twins = [twin for target in own for twin in self._twins(target)]
         return (*own, *twins, *self._elsewhere(ground)), default
+
+    def _configured(self, ground: Ground) -> tuple[str | Target, ...]:
+        """The candidates of `configure`; for a client, those of its provider: they speak for every site there is."""
+        if self.client is None:
+            return ground.configured
+        return tuple(it for it in ground.configured if self._provider_of(ground, it) == self.provider)
+
+    def _provider_of(self, ground: Ground, candidate: str | Target) -> str:
+        if isinstance(candidate, Target):
+            return candidate.provider
+        return ground.catalogue.resolve(candidate, self.provider)[0]
 
     def _default(self, ground: Ground, own: list[Target]) -> int:
         if self.default is not None:
@@ -207,6 +218,11 @@ class Site:
     def _filled(self, ground: Ground, target: Target) -> Target:
         """Complete a target from the catalogue and its client; None as its client means the one that is asked."""
         client = target.client if target.client is not None else self.client
+        if target.client is not None and self.client is not None and not self.dialect.speaks(target.client):
+            raise ConfigError(
+                f"Target({target.model!r}, client={type(target.client).__qualname__}): a request of the "
+                f"{self.dialect.name} SDK cannot be made there. Decorate the function around it: @attune.routed."
+            )
         endpoint = self.dialect.endpoint(client) if client is not None else ""
         return completed(ground.catalogue, target, endpoint)
 
