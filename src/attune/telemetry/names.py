@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 SCOPE: Final = "attune"
+SCOPE_DEMO: Final = "attune.demo"  # of the demo's runs without attune; readers count nothing of it
 OTHER: Final = "_other"  # stands for every value past the bound; readers leave it out
 
 # Spans

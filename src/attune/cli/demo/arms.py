@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import anthropic
 
@@ -17,8 +17,8 @@ from attune.cli.demo.clients import Pair, aask, ask
 from attune.cli.demo.traffic import WORKFLOWS, Task, Workflow
 from attune.clients.function import usage_of
 from attune.models.registry import Price
+from attune.telemetry.names import SCOPE_DEMO
 
-SCOPE: Final = "attune.demo"
 Run = Callable[[Any], Any]  # runs a coroutine to its end
 Alternates = Callable[[str], list[attune.Target]]  # for "sync" or "async" clients
 
@@ -165,4 +165,4 @@ class Bare:
             "run": self.name, "workflow": done.task.workflow.name, "model": self.model, "success": done.good,
             "cost": done.cost, "returned": done.returned, "phase": done.phase,
         }  # fmt: skip
-        self._tracer.start_span(f"{SCOPE} {self.name}", start_time=at_ns, attributes=known).end(at_ns + took_ns)
+        self._tracer.start_span(f"{SCOPE_DEMO} {self.name}", start_time=at_ns, attributes=known).end(at_ns + took_ns)

@@ -20,15 +20,15 @@ from opentelemetry.sdk.trace import Span, SpanProcessor
 
 import attune
 from attune.cli.demo import environment, second
-from attune.cli.demo.arms import SCOPE, Alternates, Bare, Done, Run, WithAttune
+from attune.cli.demo.arms import Alternates, Bare, Done, Run, WithAttune
 from attune.cli.demo.clients import Clients, Pair
 from attune.cli.demo.traffic import WORKFLOWS, Task
 from attune.cli.demo.world import RECOVERY_S, TIMEOUT_S, Model, World, phases, tier_defaults
 from attune.models import AdaptiveModelRouter
 from attune.models.call import Transition
 from attune.telemetry import Telemetry, setup
+from attune.telemetry.names import SCOPE_DEMO, SPAN_ROUTE
 
-ROUTE: Final = "attune.route"
 _PATIENCE_S: Final = 10.0
 Models = tuple[Model, Model, Model]  # cheap, capable, premium
 Runs = tuple[WithAttune, Bare, Bare]  # with attune, without, always premium
@@ -87,7 +87,7 @@ class FirstRoute(SpanProcessor):
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002 - the SDK's signature
         """Called by the SDK for each span."""
-        if not self._course.start_s and span.name.startswith(ROUTE) and span.start_time:
+        if not self._course.start_s and span.name.startswith(SPAN_ROUTE) and span.start_time:
             self._course.start_s = span.start_time / 1e9
 
 
@@ -140,7 +140,7 @@ def begin(seed: int, models: Models, telemetry: Telemetry, transitions: list[Tra
 
 def bare_runs(models: Models, pair: Pair, run: Run, telemetry: Telemetry) -> tuple[Bare, Bare]:
     """The runs without attune: at the model that an engineer would have pinned, and at the best that money buys."""
-    tracer = telemetry.tracer_provider.get_tracer(SCOPE)
+    tracer = telemetry.tracer_provider.get_tracer(SCOPE_DEMO)
     _, pinned, premium = models
     return (
         Bare("without", pinned.id, pinned.price, pair, run, tracer),

@@ -21,7 +21,7 @@ from attune.cli.demo.figures import p95
 
 WINDOW: Final = 100  # calls that the table speaks of
 _EVERY_S: Final = 0.2
-_TOLD: Final = {
+_TOLD: Final[Mapping[str, str]] = {
     "learning": "learning: all is well",
     "outage": "outage: {model} answers 529",
     "calm": "calm: {model} is back",

@@ -1,15 +1,22 @@
-"""The end of the demo for people: the figures of the JSON object as tables and sentences, and nothing beside them."""
+"""The end of the demo for people: the figures of the JSON object as tables and sentences.
+
+It works nothing out: what is not in the object is not told.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
-_NAMES = {"with_attune": "with attune", "without": "without", "always_premium": "always premium"}
+_NAMES: Final[Mapping[str, str]] = {
+    "with_attune": "with attune",
+    "without": "without",
+    "always_premium": "always premium",
+}
 
 
 def write(console: Console, told: Mapping[str, Any]) -> None:
@@ -87,7 +94,7 @@ def _words(told: Mapping[str, Any]) -> Text:
     lines = [
         f"Decisions: {reasons}.",
         f"A second process, which never made a call, reads the OTLP files and {agrees}.",
-        f"{told['calls']:,} calls in each run, {told['seconds']:.1f} s, seed {told['seed']}. Files:",
+        f"{told['calls']:,} calls in each run, {told['seconds']:.1f} s, seed {told['seed']}; time is compressed. Files:",
         *(f"  {path}" for path in told["files"]),
     ]
     return Text("\n".join(lines))
