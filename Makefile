@@ -13,7 +13,7 @@ PINNED := --constraint constraints.txt --build-constraint constraints.txt
 PYTHONS := $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11)
 WHAT_IS_INSTALLED_FROM := pyproject.toml constraints.txt
 
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test check format bench stack clean
 
 help: ## Say what can be asked for
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1	\2/p' Makefile
@@ -38,6 +38,9 @@ bench: $(VENV)/.installed-for-tests ## Measure what README promises
 	@set -e; for script in tests/benchmarks/bench_*.py; do \
 	  if [ -e "$$script" ]; then echo "== $$script"; $(BIN)/python "$$script"; fi; \
 	done
+
+stack: | $(BIN)/python ## Get the programs that the infrastructure tests run against (collector/README.md)
+	$(BIN)/python collector/stack/build.py $(ARGS)
 
 clean: ## Remove what was built and cached, .venv included
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,7 +2,7 @@
 
 What a test needs beyond these walls it builds itself. A test that needs an outside program says so with
 `@pytest.mark.needs("name")`: it is skipped where the program is missing, and fails instead where the environment
-variable ATTUNE_REQUIRE (comma-separated names) says that this machine must have it.
+variable ATTUNE_REQUIRE (comma-separated names; "stack": all that `make stack` makes) says that this machine must have it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,11 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+
+try:
+    from stack import programs
+except ImportError:  # a copy of this file on its own, as tests/house makes
+    programs = None
 
 FOREIGN_PREFIXES = ("ATTUNE_", "OTEL_", "ANTHROPIC_", "OPENAI_", "AWS_", "GOOGLE_", "AZURE_")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -48,10 +53,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what needs a missing program, or fail where the machine promised it."""
     for mark in item.iter_markers("needs"):
         for program in mark.args:
-            if shutil.which(program, path=OUTSIDE.get("PATH")) is None:
-                if program in REQUIRED:
-                    pytest.fail(f"{program} is missing, and ATTUNE_REQUIRE names it", pytrace=False)
-                pytest.skip(f"{program} is not installed")
+            if programs and program in programs.names():
+                _refuse_without(program, {program, "stack"}, programs.find(program, OUTSIDE), "not here: `make stack`")
+            else:
+                _refuse_without(program, {program}, shutil.which(program, path=OUTSIDE.get("PATH")), "not installed")
+
+
+def _refuse_without(program: str, names: set[str], found: Path | str | None, lack: str) -> None:
+    if found is None and (named := names & REQUIRED):
+        pytest.fail(f"{program} is {lack}, and ATTUNE_REQUIRE names {', '.join(named)}", pytrace=False)
+    if found is None:
+        pytest.skip(f"{program} is {lack}")
 
 
 @pytest.fixture(scope="session")
