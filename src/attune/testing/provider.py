@@ -8,6 +8,7 @@ for that). No key is asked for and none is kept.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import time
@@ -138,7 +139,7 @@ def from_plan(plan: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until stdin closes. The first line of stdout is `{"url": …, "port": …}`."""
+    """Serve until stdin closes, or an interrupt comes. The first line of stdout is `{"url": …, "port": …}`."""
     parser = argparse.ArgumentParser(prog="python -m attune.testing.provider", description=main.__doc__)
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--script", help='a JSON file of {"seed", "models", "default"}; "-" is one line of stdin')
@@ -149,7 +150,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with ScriptedProvider(port=chosen.port, **from_plan(json.loads(text))) as provider:
         sys.stdout.write(json.dumps({"url": provider.url, "port": int(provider.url.rpartition(":")[2])}) + "\n")
         sys.stdout.flush()
-        sys.stdin.read()
+        with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C reaches the children of a terminal's program too
+            sys.stdin.read()
     return 0
 
 
