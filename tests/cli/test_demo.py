@@ -16,7 +16,7 @@ from attune.cli.demo.arms import Done
 from attune.cli.main import app
 from attune.errors import StateError
 from attune.models.call import Transition
-from attune.testing import Behaviour, ScriptedProvider
+from attune.testing import Behaviour, ScriptedProvider, provider
 
 BUSY, PREMIUM = "busy", "premium"
 
@@ -255,3 +255,15 @@ def test_the_display_shows_models_and_progress(measured, terminal):
     assert f"outage: {BUSY} answers 529" in out.getvalue()
     assert (f"anthropic/{BUSY}" in out.getvalue()) is terminal
     assert ("open" in out.getvalue()) is terminal
+
+
+def test_an_interrupted_provider_ends_quietly(monkeypatch, capsys):
+    """Ctrl-C at a terminal reaches the provider's process too; its traceback would bury the demo's last line."""
+
+    class Interrupted:
+        def read(self):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(provider.sys, "stdin", Interrupted())
+    assert provider.main([]) == 0
+    assert capsys.readouterr().err == ""

@@ -38,10 +38,12 @@ def demo(
     ] = False,
     max_usd: Annotated[float, typer.Option(help="The cap on spending, with --live.")] = 0.5,
 ) -> None:
-    """Watch attune learn, meet an outage and a slow model, and recover, beside the same traffic without it.
+    """Watch attune learn, meet an outage and a slow model, and recover.
 
-    Real SDK clients and real HTTP against a scripted provider in a process of its own; time is compressed: a circuit that
-    opens for 60 s in real life opens for 0.6 s here. Every figure is measured. Needs no key and no network.
+    Beside it the same traffic runs without attune. Real SDK clients and real
+    HTTP, against scripted providers in processes of their own; every figure is
+    measured. Time is compressed: a circuit that opens for 60 s in real life
+    opens for 0.6 s here. Needs no key and no network.
     """
     from rich.console import Console
 
