@@ -200,8 +200,7 @@ class Admission:
     def _check_deadline(self) -> None:
         if self._call.remaining_s() != 0.0:
             return
-        if self._last is not None:
-            raise self._last[2]
+        self._raise_last()
         timeout_s = self._call.timeout_s or 0.0
         refusal = DeadlineExceeded(
             f"The call's time-out of {timeout_s:g} s passed before an attempt could start. Raise timeout_s.",
@@ -211,9 +210,14 @@ class Admission:
         raise self._call.dialect.refusal(refusal, self._call.request.client)
 
     def _give_up(self, refusals: list[tuple[int, Refusal]]) -> float:
-        if self._last is not None:
-            raise self._last[2]
+        self._raise_last()
         raise self._refusal(refusals[0][1])
+
+    def _raise_last(self) -> None:
+        """What the provider raised last reaches the caller, the same object."""
+        if self._last is not None:
+            _, self._call.final, error = self._last
+            raise error
 
 
 def _said(refusal: Refusal) -> str:

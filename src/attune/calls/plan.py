@@ -63,8 +63,8 @@ def plan(call: Call, limits: Limits, judge: Judge | None = None) -> Plan:
     """The whole way of a call, from the decision to the record."""
     dialect = call.dialect
     try:
-        order = _decide(call)
-        attempt, reply = yield from _attempts(call, order, limits)
+        call.order = _decide(call)
+        attempt, reply = yield from _attempts(call, call.order, limits)
         if reply.error is not None:  # raised by a function whose call was taken over: never tried again
             raise reply.error
         value = reply.value
@@ -91,7 +91,7 @@ def takeover(call: Call, request: Request, dialect: Dialect, limits: Limits) -> 
     call.withdraw(outer)
     call.take(request, dialect)
     endpoint = dialect.endpoint(request.client)
-    rest = [] if call.pinned else [t for t in call.question.targets if t is not decided]
+    rest = [target for target in call.order if target is not decided]
     reach = [t for t in (decided, *rest) if t.client is not None or t.provider == dialect.provider] or [decided]
     order = [t if t.client is not None else replace(t, endpoint=endpoint) for t in reach]
     attempt, reply = yield from _attempts(call, order, limits)
@@ -148,7 +148,7 @@ def _streamed(call: Call, attempt: Try, value: Any) -> Any:
     if attempt.reader is None:
         return None
     settlement = Settlement(call, attempt, attempt.reader)
-    stream = call.safely("stream", call.dialect.tap, value, settlement, attempt.held)
+    stream = call.safely("stream", call.reads.tap, value, settlement, attempt.held)
     if stream is None:  # it cannot be watched: it is handed over as it is, and says nothing
         settlement.closed()
         return value
@@ -187,7 +187,7 @@ def _close(call: Call, error: BaseException) -> None:
     for attempt in call.tries:
         if attempt.open:
             call.failed(attempt, error)
-    failure = call.classify(error)
+    failure = call.final or call.classify(error)
     outcome = outcome_of(failure.kind) if not isinstance(error, CallError) else "rejected"
     if call.taken and call.attempts:
         outcome = call.last_outcome()

@@ -74,6 +74,8 @@ class Runtime:
         self.router = Router(explore=settings.explore, default_tier=settings.default_tier)
         self.retry_budget = RetryBudget(RetryPolicy())
         self.dialects: tuple[Dialect, ...] = (*live.dialects, AnthropicDialect())
+        # inside a function any SDK may raise: all rows count, and the user's dialects come first
+        self.failure_rows = {name: kind for each in reversed(self.dialects) for name, kind in each.failures.items()}
         self._executor = executor
         self._emitter: Any = None
         self._catalogue: Catalogue | None = None

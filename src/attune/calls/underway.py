@@ -7,14 +7,15 @@ known here; that is `plan.py`'s.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any, Protocol
 
 from attune.calls import context, figures
-from attune.calls.attempt import Attached, Try
+from attune.calls.attempt import Try
 from attune.calls.identity import call_id
 from attune.calls.reading import CarefulReader
 from attune.calls.runtime import Runtime
+from attune.calls.settling import settle
+from attune.calls.site import completed
 from attune.calls.telling import Telling
 from attune.clients.dialect import NOTHING, Dialect, Facts, Request
 from attune.models.call import AUTO, Attempt, AttemptKind, CallRecord, Mode, Outcome, Target
@@ -64,9 +65,12 @@ class Call:
         self.timeout_s = timeout_s
         self.deadline_s = None if timeout_s is None else self.started_s + timeout_s
         self.decision: Decision | None = None
+        self.order: list[Target] = []  # best first, as decided
+        self.reads: Dialect = dialect  # whose shape the answer has; a function may give any SDK's
         self.tries: list[Try] = []
         self.attempts: list[Attempt] = []
         self.record: CallRecord | None = None
+        self.final: Failure | None = None  # what the error means that ends the call, where an attempt's end has said so
         self.taken = False  # a guarded call inside the function has taken over
         self.left_to_stream = False  # the function returned while its stream was going: the stream finishes the call
         self.settlement: Ending | None = None
@@ -94,7 +98,7 @@ class Call:
 
     def take(self, request: Request, dialect: Dialect) -> None:
         """From here on the attempts are those of a guarded call inside the function."""
-        self.request, self.dialect, self.taken = request, dialect, True
+        self.request, self.dialect, self.reads, self.taken = request, dialect, dialect, True
 
     def leave_to_stream(self) -> bool:
         """Whether a stream that the function returned is still going, and so finishes the call."""
@@ -143,14 +147,18 @@ class Call:
         if reader is None or not attempt.open:
             return None
         attempt.reader = reader
-        return self.dialect.hold(value, reader)
+        return self.reads.hold(value, reader)
 
     def events_of(self, value: Any) -> Any:
         """A reader for the answer's events, None where it is no stream; only a function may give one unasked."""
         if self.request.client is not None and not self.request.stream:
             return None
-        reader = self.safely("dialect", self.dialect.events, value)
-        return None if reader is None else CarefulReader(reader, self.runtime.fault)
+        speakers = (self.dialect,) if self.request.client is not None else (self.dialect, *self.runtime.dialects)
+        for dialect in speakers:
+            if (reader := self.safely("dialect", dialect.events, value)) is not None:
+                self.reads = dialect
+                return CarefulReader(reader, self.runtime.fault)
+        return None
 
     def held(self, attempt: Try, events: list[Any]) -> None:
         """Keep what was read; the first content has arrived, or the end."""
@@ -161,10 +169,14 @@ class Call:
         """Close an attempt, whatever ended it: settle its permit, write it down, tell of it. The first close counts."""
         if not attempt.close():
             return
+        if outcome == "success":
+            self._attribute(attempt)
         latency_us = max(0, round((self.now_s() - attempt.started_s) * 1e6))
         if attempt.reported is not None and attempt.reported.latency_s is not None:
             latency_us = round(attempt.reported.latency_s * 1e6)
-        self._settle(attempt, outcome, failure)
+        self.safely(
+            "breaker", settle, self.runtime.circuits, attempt, outcome, failure, self.now_s(), self.telling.span
+        )
         cost_nano = figures.cost_nano(attempt, outcome, failure, facts)
         observation = figures.observation(
             self.series(attempt.target), attempt, outcome, failure, facts, latency_us, cost_nano
@@ -175,17 +187,23 @@ class Call:
         self.telling.attempt_ended(attempt, observation, facts)
         self._write_down(attempt, outcome, failure, facts, latency_us, cost_nano)
 
+    def _attribute(self, attempt: Try) -> None:
+        """A function may say that another model answered than the one it was handed."""
+        said = attempt.reported
+        if said is not None and (said.model or said.provider):
+            target = attempt.target
+            named = Target(said.model or target.model, provider=said.provider or target.provider)
+            attempt.target = self.safely("report", completed, self.runtime.catalogue, named) or target
+
     def failed(self, attempt: Try, error: BaseException) -> Failure:
         """Close an attempt that raised, and say what that means."""
         failure = self.classify(error)
         self.end(attempt, failure.rule.outcome, failure=failure)
-        if failure.cools_s is not None:
-            self.safely("breaker", self._cool_down, attempt.target, failure, failure.cools_s)
         return failure
 
     def classify(self, error: BaseException) -> Failure:
         """What an error means, by the user's hook, the dialect's rows and the table."""
-        rows = self.dialect.failures
+        rows = self.dialect.failures if self.request.client is not None else self.runtime.failure_rows
         hook = self.hook if isinstance(error, Exception) else None  # nobody's hook turns a cancellation into a failure
         try:
             return classify(error, rows, hook, at_s=self.runtime.clock.time())
@@ -196,7 +214,7 @@ class Call:
     def withdraw(self, attempt: Try) -> None:
         """Undo an attempt that a guarded call inside the function replaces: it leaves no trace."""
         if attempt.close():
-            self._settle(attempt, "neutral", None)
+            self.safely("breaker", settle, self.runtime.circuits, attempt, "neutral", None, self.now_s(), None)
             self.tries.remove(attempt)
 
     # -- the end of the call
@@ -244,33 +262,6 @@ class Call:
         return Series(self.question.workflow, self.question.stage, target.provider, target.model)
 
     # -- pieces
-
-    def _settle(self, attempt: Try, outcome: Outcome, failure: Failure | None) -> None:
-        if attempt.permit is None:
-            return
-        settles = failure.rule.settles if failure is not None else outcome
-        healthy = outcome == "success" and not attempt.permit.probe
-        with (
-            nullcontext() if healthy else Attached(self.telling.span)
-        ):  # a transition becomes an event on the call's span
-            self._settle_permit(attempt, settles, failure)
-
-    def _settle_permit(self, attempt: Try, settles: str, failure: Failure | None) -> None:
-        self.safely(
-            "breaker",
-            attempt.permit.settle,
-            settles if settles in ("success", "failure") else "neutral",
-            now=self.now_s(),
-            kind=failure.kind if failure is not None else None,
-            touches=failure.rule.touches if failure is not None else "model",
-        )
-
-    def _cool_down(self, target: Target, failure: Failure, wait_s: float) -> None:
-        now = self.now_s()
-        scope = None if failure.rule.touches == "provider" else target.model
-        self.runtime.circuits.cool_down(
-            target.provider, scope, endpoint=target.endpoint, until=now + wait_s, now=now, reason=failure.kind
-        )
 
     def _write_down(
         self, attempt: Try, outcome: Outcome, failure: Failure | None, facts: Facts, latency_us: int, cost: int | None

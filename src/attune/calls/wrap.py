@@ -40,7 +40,8 @@ def wrap(
     """Guard a client: its calls with `model="auto"` are routed, and every call for an answer is guarded and measured.
 
     `candidates`: model ids or Targets, None for the tier defaults of the client's provider. `alternates`: clients of the
-    same SDK that serve the same ids, or Targets. `default`: where a call goes when nothing can be decided. The rest are
+    same SDK that serve the same ids, or Targets. `default`: where a call goes when nothing can be decided
+    (one more candidate, if it is none of them). The rest are
     defaults for `attune.scope`. The client handed in is unchanged and shares its connections with the copy. ConfigError
     if no dialect speaks this client, or a value is wrong. The copy is as thread-safe as the client.
     """
