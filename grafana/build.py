@@ -24,6 +24,8 @@ from grafana_foundation_sdk.builders import dashboard, prometheus
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as schema
 
+from attune.telemetry import names as n
+
 HERE = Path(__file__).parent
 MADE = HERE / "dashboards"
 
@@ -33,22 +35,17 @@ FOREIGN: Mapping[str, str] = {
     "prometheus_rule_evaluation_failures_total": "Prometheus: its own rules",
     "prometheus_tsdb_head_series": "Prometheus: series in memory",
     "up": "Prometheus: whether a target answered its last scrape",
-    "otelcol_exporter_enqueue_failed_metric_points_total": "collector: an exporter's queue was full",
-    "otelcol_exporter_enqueue_failed_spans_total": "collector: an exporter's queue was full",
     "otelcol_exporter_queue_capacity": "collector: places in an exporter's queue",
     "otelcol_exporter_queue_size": "collector: places taken",
-    "otelcol_exporter_send_failed_metric_points_total": "collector: given up",
-    "otelcol_exporter_send_failed_spans_total": "collector: given up",
     "otelcol_exporter_sent_metric_points_total": "collector: delivered",
     "otelcol_exporter_sent_spans_total": "collector: delivered",
     "otelcol_process_memory_rss_bytes": "collector: resident memory",
     "otelcol_processor_tail_sampling_count_traces_sampled_total": "collector: decisions of tail sampling",
     "otelcol_receiver_accepted_metric_points_total": "collector: taken in",
     "otelcol_receiver_accepted_spans_total": "collector: taken in",
-    "otelcol_receiver_refused_metric_points_total": "collector: turned away",
-    "otelcol_receiver_refused_spans_total": "collector: turned away",
     "alertname": "label of ALERTS",
     "alertstate": "label of ALERTS",
+    "cause": "label of a recorded series: what the collector lost it to",
     "decision": "label of the collector's tail sampling",
     "exporter": "label of the collector",
     "instance": "label of every scrape",
@@ -61,7 +58,27 @@ FOREIGN: Mapping[str, str] = {
 }
 
 # attune's names that no panel, variable, query or data source shows, and why. What is not here must be charted.
-NOT_CHARTED: Mapping[str, str] = {}
+NOT_CHARTED: Mapping[str, str] = {
+    **dict.fromkeys(
+        {*n.REQUEST_FACTS.values(), *n.RESPONSE_FACTS.values()}, "a fact of one request: read it on its span"
+    ),
+    **dict.fromkeys(
+        (
+            n.GEN_AI_INPUT_TOKENS,
+            n.GEN_AI_OUTPUT_TOKENS,
+            n.GEN_AI_CACHE_READ,
+            n.GENAI_OLDER.cache_write,
+            n.GENAI_2026.cache_write,
+        ),
+        "tokens of one attempt: their sums are charted from metrics",
+    ),
+    n.GEN_AI_FIRST: "the conventions' twin of attune.attempt.time_to_first_chunk, which is charted",
+    n.GEN_AI_MODALITY: "always unknown: attune does not look into contents",
+    n.GEN_AI_OPERATION: "always chat",
+    n.GEN_AI_STREAM: "a fact of one request: read it on its span",
+    n.GEN_AI_SYSTEM: "read from others, never sent",
+    n.PROVIDER_AS_WRITTEN: "only where a provider's name would be read back as another one",
+}
 
 BOARDS = {
     "overview": (
@@ -116,6 +133,8 @@ def _variables() -> list[Any]:
     source = dashboard.DatasourceVariable("datasource").label("Metrics").type("prometheus")
     traces = dashboard.DatasourceVariable("traces").label("Traces").type("tempo")
     within: list[str] = []
+    objective = dashboard.CustomVariable("objective").label("Objective").values("0.99,0.9,0.95,0.999")
+    objective.current(schema.VariableOption(selected=True, text="0.99", value="0.99"))
     asked = []
     for name, title, metric, label in (
         ("service", "Service", w.CALLS, w.SERVICE),
@@ -126,7 +145,7 @@ def _variables() -> list[Any]:
     ):
         asked.append(_variable(name, title, f"label_values({metric}{{{', '.join(within)}}}, {label})"))
         within.append(f'{label}=~"${name}"')
-    return [source, traces, *asked]
+    return [source, traces, *asked, objective]
 
 
 def _variable(name: str, title: str, query: str) -> Any:

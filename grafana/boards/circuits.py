@@ -57,6 +57,7 @@ def panels(queries: Mapping[str, Mapping[str, str]]) -> dict[str, list[Any]]:
         "Changes": _changes(),
         "Fallback": _fallback(),
         "Single calls": [
+            traces("Changes of state in their calls", queries["transitions"]),
             traces("Calls that fell back", queries["fell_back"], width=12),
             traces("Calls that were refused", queries["refused"], width=12),
             traces("Attempts at an open or half-open circuit", queries["guarded"], width=12),
@@ -87,7 +88,8 @@ def _now() -> list[Any]:
 
 
 def _changes() -> list[Any]:
-    moved = w.added(w.total(w.TRANSITIONS, w.IN_PROVIDER), w.CIRCUIT)
+    trips = f"max by ({w.CIRCUIT}) ({w.recorded('circuit_trips:increase30m')}{{{w.IN_PROVIDER}}})"
+    stages = f"{w.recorded('stage_open:ratio')}{{{w.IN_CELL}}}"
     probes = w.added(w.rate(w.ATTEMPTS, w.IN_SERIES, f'{w.KIND}="probe"'), w.OUTCOME)
     opened = f"avg_over_time({_worst(w.OPEN)}[{w.RANGE}:])"
     return [
@@ -97,10 +99,12 @@ def _changes() -> list[Any]:
                (w.added(w.rate(w.REJECTIONS, w.IN_PROVIDER), w.CIRCUIT), NAMED), stacked=True),
         series("Probes by outcome", "Attempts let through to find out whether a target is back.", PER_SECOND,
                (probes, f"{{{{{w.OUTCOME}}}}}"), bars=True, stacked=True, colours=OUTCOMES),
+        series("Targets open by stage", "The share of a stage's targets that cannot be reached, in the process that is worst off. "
+               "At 1 its calls are refused.", PERCENT, (stages, f"{{{{{w.WORKFLOW}}}}} {{{{{w.STAGE}}}}}"), most=1, limit=1),
         ranking("Time spent open", "The share of the time range in which a circuit was open, in one process at least.", PERCENT,
-                opened, NAMED, width=12, colours=steps(GOOD, (0.001, WARN), (0.1, BAD))),
-        ranking("Changes by circuit", "In this time range; six within a quarter of an hour are flapping.", COUNT, moved, NAMED,
-                width=12, colours=steps(GOOD, (6, WARN))),
+                opened, NAMED, colours=steps(GOOD, (0.001, WARN), (0.1, BAD))),
+        series("Trips from closed in 30 minutes", "The worst process. More than three are flapping: what AttuneCircuitFlapping "
+               "watches.", COUNT, (trips, NAMED), limit=3),
     ]  # fmt: skip
 
 

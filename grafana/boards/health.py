@@ -11,7 +11,7 @@ from typing import Any
 from boards import words as w
 from boards.panels import BAD, BYTES, COUNT, GOOD, PER_SECOND, PERCENT, SECONDS, WARN, figure, ranking, series, steps
 
-COLLECTOR = 'job=~"otelcol.*"'
+COLLECTOR = 'job=~"otelcol-.+"'
 WHOLE = '__name__=~"attune_.+"'
 SIGNALS = {"spans": "spans", "metric_points": "metric points"}
 
@@ -73,11 +73,10 @@ def _collector() -> list[Any]:
     )
     return [
         series("Received", "What processes sent and the collector took.", PER_SECOND, *_each("receiver_accepted", "receiver")),
-        series("Refused at the door", "Memory limit or a full pipeline. Processes try again, then drop.", PER_SECOND,
-               *_each("receiver_refused", "receiver")),
         series("Sent on", "What left for the stores.", PER_SECOND, *_each("exporter_sent", "exporter")),
-        series("Lost on the way out", "Sending failed for good, or the queue was full. These points are gone.", PER_SECOND,
-               *_each("exporter_send_failed", "exporter"), *_each("exporter_enqueue_failed", "exporter")),
+        series("Lost", "Queue full: nothing took it in time. Send failed: given up. Refused: turned away at the door, tried again, "
+               "then dropped by the process. What AttuneCollectorDropping watches.", PER_SECOND,
+               (f"sum by (cause) ({w.recorded('collector_lost:rate5m')}{{{COLLECTOR}}})", "{{cause}}"), stacked=True),
         series("Queue", "How full each exporter's queue is. At 100 % it drops.", PERCENT,
                (f"{queue[0]} / ({queue[1]} > 0)", "{{exporter}}"), most=1, limit=0.8),
         series("Traces kept by policy", "What tail sampling decided. Rates from sampled traces are biased: metrics are not.",
@@ -105,6 +104,15 @@ def _store() -> list[Any]:
         return f"sum(rate({name}[{w.STEP}]))"
 
     return [
+        series("Attempts seen by two ways", "Attempts counted by the collector from spans, of those that attune counted. 1: both "
+               "ways saw the same. Below it, spans are lost or processes are not traced; above it, metrics are.", PERCENT,
+               (w.recorded("crosscheck:ratio_rate10m") + f"{{{w.IN_SERVICE}}}", f"{{{{{w.SERVICE}}}}}")),
+        series("Decisions from a fault", "The share of decisions that fell to the default because attune itself failed: what "
+               "AttuneRouterBlind watches.", PERCENT,
+               (w.recorded("decisions_fault:ratio_rate15m") + f"{{{w.IN_SERVICE}}}", f"{{{{{w.SERVICE}}}}}"), limit=0.05),
+        series("Processes that make calls", "Processes with an attempt in the last ten minutes, and all that tell.", COUNT,
+               *((f"sum({w.recorded(rule)}{{{w.IN_SERVICE}}})", word)
+                 for rule, word in (("instances_busy:count", "busy"), ("instances:count", "all")))),
         series("Series in Prometheus", "In memory, of every source. What attune adds is shown above.", COUNT,
                ("max(prometheus_tsdb_head_series)", "series")),
         series("Rules that failed", "Evaluations of recording and alerting rules that ended in an error.", PER_SECOND,

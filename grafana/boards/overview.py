@@ -17,6 +17,7 @@ from boards.panels import (
     OUTCOMES,
     PER_SECOND,
     PERCENT,
+    PLAIN,
     RATE,
     SECONDS,
     USD,
@@ -39,6 +40,7 @@ def panels() -> dict[str, list[Any]]:
         "Rate and errors": _errors(),
         "Duration": _durations(),
         "Cost": _costs(),
+        "Objectives": _objectives(),
         "Tokens": _tokens(),
         "Workflows": [_workflows()],
     }
@@ -114,6 +116,48 @@ def _costs() -> list[Any]:
         series("Cost of a call by workflow", "The mean, failed attempts included.", USD,
                (f"{each} / ({calls} > 0)", f"{{{{{w.WORKFLOW}}}}}")),
     ]  # fmt: skip
+
+
+def _objectives() -> list[Any]:
+    def burn(window: str) -> str:
+        return f"(1 - ({w.succeeded(w.IN_CELL, over=window)})) / (1 - $objective)"
+
+    cell = f"{{{{{w.WORKFLOW}}}}} {{{{{w.STAGE}}}}}"
+    unmet = f"{w.recorded('decisions_unmet:ratio_increase1h')}{{{w.IN_CELL}}}"
+    spent = [(w.recorded(f"cost_burn:ratio_rate{window}"), window) for window in ("1h", "5m", "6h", "3d")]
+    alerts = f'max by (alertname, alertstate, severity, {w.SERVICE}) (ALERTS{{alertname=~"Attune.+"}})'
+    return [
+        series(
+            "Error budget burn",
+            "How many times as fast as the objective allows calls fail, over three windows. 1 spends the budget exactly; 14.4 for "
+            "an hour spends 2 % of a month's. The objective is chosen above.",
+            PLAIN,
+            *((burn(window), window) for window in ("1h", "5m", "6h")),
+            limit=1,
+        ),
+        series(
+            "Money budget burn",
+            "How many times as fast as the budget allows money is spent, over all services. The budget is a number in "
+            "collector/rules/recording.yaml; the alerts read the same curves.",
+            PLAIN,
+            *spent,
+            limit=1,
+        ),
+        series(
+            "Decisions for which a limit gave way",
+            "The share of the last hour's free decisions, without trials and pinned calls: what AttuneFloorNotMet watches.",
+            PERCENT,
+            (unmet, cell),
+            most=1,
+            limit=0.5,
+        ),
+        rows(
+            "Alerts of attune",
+            "Pending or firing now. Each has a runbook beside collector/rules.",
+            [("Now", PLAIN, alerts)],
+            {"alertname": "Alert", "alertstate": "State", "severity": "Severity", w.SERVICE: "Service"},
+        ),
+    ]
 
 
 def _tokens() -> list[Any]:

@@ -170,9 +170,9 @@ def traces(title: str, found: Mapping[str, str], *, width: int = 24, height: int
     return panel.datasource(TRACES).with_target(query)
 
 
-def trend(title: str, found: Mapping[str, str], unit: str, *, width: int = 8) -> Any:
+def trend(title: str, found: Mapping[str, str], unit: str, *, width: int = 8, height: int = 9) -> Any:
     """Curves that the trace store computes by a query of grafana/traceql.yaml."""
     query = traceql.Dataquery().query(found["query"]).query_type(tables.TempoQueryType.TRACEQL).ref_id("A")
     query.metrics_query_type(tables.MetricsQueryType.RANGE).datasource(TRACES)
-    panel = series(title, found["why"], unit, width=width)
+    panel = series(title, found["why"], unit, width=width, height=height)
     return panel.datasource(TRACES).with_target(query)

@@ -45,6 +45,7 @@ def panels(queries: Mapping[str, Mapping[str, str]]) -> dict[str, list[Any]]:
             traces("Limits that gave way", queries["gave_way"], width=12),
             traces("Dear calls", queries["dear_calls"], width=12),
             trend("Calls in the trace store, p95", queries["duration_of_calls"], SECONDS, width=12),
+            trend("Time to the first content of streams, p95", queries["first_chunk"], SECONDS, width=24),
         ],
     }
 
@@ -58,7 +59,7 @@ def _figures() -> list[Any]:
 
     return [
         figure("Decisions", "One for each call, pinned ones included.", COUNT, decided),
-        figure("Trials", "Decisions that tried a model to learn about it. At most a quarter of the calls while nothing is proven.",
+        figure("Share of trials", "Decisions that tried a model to learn about it. At most a quarter of the calls while nothing is proven.",
                PERCENT, part(f'{w.EXPLORED}="true"'), colours=steps("text", (0.25, WARN))),
         figure("Limits unmet", "Decisions for which no model met every limit, so that one gave way. The reason is in the trace.",
                PERCENT, part(f'{w.SATISFIED}="false"'), colours=steps(GOOD, (0.05, WARN), (0.5, BAD))),

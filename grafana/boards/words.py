@@ -50,6 +50,11 @@ IN_CELL = f'{IN_SERVICE}, {WORKFLOW}=~"$workflow", {STAGE}=~"$stage"'
 IN_SERIES = f'{IN_CELL}, {PROVIDER}=~"$provider", {MODEL}=~"$model"'
 
 
+def recorded(rule: str) -> str:
+    """A series that collector/rules/recording.yaml records, so that dashboards, alerts and readers see one figure."""
+    return f"{n.SCOPE}:{rule}"
+
+
 STEP, RANGE = "$__rate_interval", "$__range"
 
 
