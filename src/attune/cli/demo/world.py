@@ -32,7 +32,7 @@ _QUALITY: Final[Mapping[str, Mapping[str | None, float]]] = {
     "capable": {"support": 0.99, "code-review": 0.98, "research": 0.40},
     "premium": {"support": 0.99, "code-review": 0.98, "research": 0.98},
 }
-_LATENCY_MS: Final[Mapping[str, float]] = {"cheap": 1.0, "capable": 2.0, "premium": 4.0}
+_LATENCY_MS: Final[Mapping[str, float]] = {"cheap": 0.5, "capable": 1.0, "premium": 2.0}
 
 
 @dataclass(frozen=True, slots=True)
