@@ -106,7 +106,7 @@ def _have(part: Part, environ: Mapping[str, str]) -> str:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     tell(
-        f"made with {made_with.split(', ')[0]}; {_size(place) / 1e6:.0f} MB; {', '.join(binary.name for binary in part.binaries)} answer"
+        f"made with {made_with.split(', ')[0]}; {_size(place) / 1e6:.0f} MB; runs: {', '.join(binary.name for binary in part.binaries)}"
     )
     return "made"
 

@@ -182,8 +182,9 @@ class Yard:
         def arguments(_folder: Path, taken: Mapping[str, int]) -> list[str]:
             return [f"--{flag}=127.0.0.1:{taken[port]}" for port, flag in flags.items()]
 
-        memory = {"SPAN_STORAGE_TYPE": "memory"}
-        return self.start("jaeger", arguments, ports=tuple(flags), ready=answers("/", "admin"), environ=memory)
+        # Its own queries are not traced: it would send them to a fixed port, and wait for an answer as it stops.
+        quiet = {"SPAN_STORAGE_TYPE": "memory", "OTEL_TRACES_SAMPLER": "always_off"}
+        return self.start("jaeger", arguments, ports=tuple(flags), ready=answers("/", "admin"), environ=quiet)
 
     def redis(self, *flags: str, at: Mapping[str, int] | None = None) -> Running:
         """A Redis that keeps nothing on disk."""
