@@ -7,11 +7,34 @@ from __future__ import annotations
 
 from attune.calls.attempt import Try
 from attune.clients.dialect import Facts
-from attune.models.call import Attempt, Outcome
+from attune.models.call import Attempt, Outcome, Target
 from attune.models.failures import Failure
 from attune.models.performance import Observation
 from attune.models.response import Usage
 from attune.models.tally import Series
+
+
+class Account:
+    """What a call has cost so far, and who answered it. `answered_us`: when that attempt began, else the call."""
+
+    __slots__ = ("answered", "answered_us", "cost_complete", "cost_nano", "usage")
+
+    def __init__(self, at_us: int) -> None:
+        self.cost_nano = 0
+        self.cost_complete = True
+        self.usage: Usage | None = None
+        self.answered: Target | None = None
+        self.answered_us = at_us
+
+    def add(self, attempt: Try, outcome: Outcome, facts: Facts, cost_nano: int | None) -> None:
+        """One more finished attempt. An unknown cost makes the sum incomplete, never wrong."""
+        if cost_nano is None:
+            self.cost_complete = False
+        else:
+            self.cost_nano += cost_nano
+        if outcome == "success":
+            self.answered, self.answered_us = attempt.target, attempt.at_us
+            self.usage = usage_of(attempt, facts)
 
 
 def usage_of(attempt: Try, facts: Facts) -> Usage | None:

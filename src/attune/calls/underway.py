@@ -23,7 +23,6 @@ from attune.models.circuits import Permit
 from attune.models.decision import Decision
 from attune.models.failures import RULES, Classify, Failure, FailureKind, classify
 from attune.models.performance import Series, Verdict
-from attune.models.response import Usage
 from attune.models.router import Question
 
 
@@ -74,11 +73,7 @@ class Call:
         self.taken = False  # a guarded call inside the function has taken over
         self.left_to_stream = False  # the function returned while its stream was going: the stream finishes the call
         self.settlement: Ending | None = None
-        self._cost_nano = 0
-        self._cost_complete = True
-        self._usage: Usage | None = None
-        self._answered: Target | None = None
-        self._answered_us = self.at_us
+        self._account = figures.Account(self.at_us)
         self._captures = context.captures()
         self._ended = [True]
         self.telling = Telling(runtime, question, mode=mode, requested_model=request.model, at_us=self.at_us)
@@ -185,7 +180,8 @@ class Call:
         if attempt.span is None and self.request.client is None:
             attempt.span = self.telling.attempt(attempt, self.request, self.dialect)
         self.telling.attempt_ended(attempt, observation, facts)
-        self._write_down(attempt, outcome, failure, facts, latency_us, cost_nano)
+        self._account.add(attempt, outcome, facts, cost_nano)
+        self.attempts.append(figures.attempt_of(attempt, outcome, failure, latency_us, cost_nano))
 
     def _attribute(self, attempt: Try) -> None:
         """A function may say that another model answered than the one it was handed."""
@@ -232,26 +228,25 @@ class Call:
             self._ended.pop()
         except IndexError:
             return None
-        target = self._answered or (
-            self.tries[-1].target if self.tries else self.question.targets[self.question.default]
-        )
-        series = self.series(target)
+        account = self._account
+        last = self.tries[-1].target if self.tries else self.question.targets[self.question.default]
+        series = self.series(account.answered or last)
         record = self.record = CallRecord(
-            id=call_id(series, self._answered_us),
+            id=call_id(series, account.answered_us),
             workflow=series.workflow,
             stage=series.stage,
             decision=self.decision,
             attempts=tuple(self.attempts),
             outcome=outcome,
-            cost=self._cost_nano / 1e9,
-            cost_complete=self._cost_complete,
+            cost=account.cost_nano / 1e9,
+            cost_complete=account.cost_complete,
             latency_ms=(self.now_s() - self.started_s) * 1e3,
             quality=quality,
             partial_text=partial_text,
-            usage=self._usage,
+            usage=account.usage,
         )
         if quality is not None:
-            verdict = Verdict(series=series, at_us=self._answered_us, quality_micro=round(quality * 1e6))
+            verdict = Verdict(series=series, at_us=account.answered_us, quality_micro=round(quality * 1e6))
             self.safely("windows", self.runtime.windows.judge, verdict)
         self.telling.ended(record, error_type)
         self.safely("context", context.tell, record, self._captures)
@@ -262,19 +257,6 @@ class Call:
         return Series(self.question.workflow, self.question.stage, target.provider, target.model)
 
     # -- pieces
-
-    def _write_down(
-        self, attempt: Try, outcome: Outcome, failure: Failure | None, facts: Facts, latency_us: int, cost: int | None
-    ) -> None:
-        if cost is None:
-            self._cost_complete = False
-        else:
-            self._cost_nano += cost
-        if outcome == "success":
-            self._answered = attempt.target
-            self._usage = figures.usage_of(attempt, facts)
-            self._answered_us = attempt.at_us
-        self.attempts.append(figures.attempt_of(attempt, outcome, failure, latency_us, cost))
 
 
 def outcome_of(kind: FailureKind) -> Outcome:
