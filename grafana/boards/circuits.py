@@ -44,7 +44,7 @@ def state() -> str:
 
 def transitions() -> str:
     """Where a circuit changed its state: the annotation on every dashboard."""
-    changed = f"increase({w.TRANSITIONS}{{{w.IN_PROVIDER}}}[$__interval])"
+    changed = w.happened(w.TRANSITIONS, w.IN_PROVIDER, over=w.EACH)
     return f"sum by ({w.CIRCUIT}, {w.FROM}, {w.TO}) ({changed}) > 0"
 
 
@@ -70,8 +70,8 @@ def _now() -> list[Any]:
     def lit(gauge: str) -> str:
         return f"count({_worst(gauge)} == 1) or vector(0)"
 
-    probes = w.added(w.total(w.ATTEMPTS, w.IN_SERIES, f'{w.KIND}="probe"', f'{w.OUTCOME}!="neutral"'))
-    good = w.added(w.total(w.ATTEMPTS, w.IN_SERIES, f'{w.KIND}="probe"', f'{w.OUTCOME}="success"'))
+    probes = w.added(w.happened(w.ATTEMPTS, w.IN_SERIES, f'{w.KIND}="probe"', f'{w.OUTCOME}!="neutral"'))
+    good = w.added(w.happened(w.ATTEMPTS, w.IN_SERIES, f'{w.KIND}="probe"', f'{w.OUTCOME}="success"'))
     return [
         figure("Open", "Circuits that admit nothing now, in one process at least.", COUNT, lit(w.OPEN),
                colours=steps(GOOD, (1, BAD))),
@@ -79,9 +79,9 @@ def _now() -> list[Any]:
         figure("Cooling", "Circuits that wait because the provider asked for it: a 429 or Retry-After. No sickness.", COUNT,
                lit(w.COOLING), colours=steps(GOOD, (1, "blue"))),
         figure("Changes of state", "In this time range. Many of them on one circuit are flapping.", COUNT,
-               w.added(w.total(w.TRANSITIONS, w.IN_PROVIDER))),
+               w.added(w.happened(w.TRANSITIONS, w.IN_PROVIDER))),
         figure("Refusals", "Permits refused in this time range. A refused attempt may have been made elsewhere.", COUNT,
-               w.added(w.total(w.REJECTIONS, w.IN_PROVIDER))),
+               w.added(w.happened(w.REJECTIONS, w.IN_PROVIDER))),
         figure("Probes that succeed", "One successful probe closes a circuit.", PERCENT, w.share(good, probes),
                empty="no probes"),
     ]  # fmt: skip
@@ -90,14 +90,14 @@ def _now() -> list[Any]:
 def _changes() -> list[Any]:
     trips = f"max by ({w.CIRCUIT}) ({w.recorded('circuit_trips:increase30m')}{{{w.IN_PROVIDER}}})"
     stages = f"{w.recorded('stage_open:ratio')}{{{w.IN_CELL}}}"
-    probes = w.added(w.rate(w.ATTEMPTS, w.IN_SERIES, f'{w.KIND}="probe"'), w.OUTCOME)
+    probes = w.added(w.happened(w.ATTEMPTS, w.IN_SERIES, f'{w.KIND}="probe"', over=w.EACH), w.OUTCOME)
     opened = f"avg_over_time({_worst(w.OPEN)}[{w.RANGE}:])"
     return [
-        series("Changes by new state", "Changes a second; the table of annotations names the circuit.", PER_SECOND,
-               (w.added(w.rate(w.TRANSITIONS, w.IN_PROVIDER), w.TO), f"{{{{{w.TO}}}}}"), bars=True, stacked=True, colours=STATES),
-        series("Refusals by circuit", "Permits refused a second.", PER_SECOND,
-               (w.added(w.rate(w.REJECTIONS, w.IN_PROVIDER), w.CIRCUIT), NAMED), stacked=True),
-        series("Probes by outcome", "Attempts let through to find out whether a target is back.", PER_SECOND,
+        series("Changes by new state", "How many; the annotations name the circuit.", COUNT,
+               (w.added(w.happened(w.TRANSITIONS, w.IN_PROVIDER, over=w.EACH), w.TO), f"{{{{{w.TO}}}}}"), bars=True, stacked=True, colours=STATES),
+        series("Refusals by circuit", "How many permits were refused.", COUNT,
+               (w.added(w.happened(w.REJECTIONS, w.IN_PROVIDER, over=w.EACH), w.CIRCUIT), NAMED), bars=True, stacked=True),
+        series("Probes by outcome", "Attempts let through to find out whether a target is back.", COUNT,
                (probes, f"{{{{{w.OUTCOME}}}}}"), bars=True, stacked=True, colours=OUTCOMES),
         series("Targets open by stage", "The share of a stage's targets that cannot be reached, in the process that is worst off. "
                "At 1 its calls are refused.", PERCENT, (stages, f"{{{{{w.WORKFLOW}}}}} {{{{{w.STAGE}}}}}"), most=1, limit=1),

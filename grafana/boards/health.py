@@ -35,9 +35,9 @@ def _now() -> list[Any]:
         figure("Oldest reader", "How old the newest word of the reader that lags most is. Routing rests on it.", SECONDS,
                f"max({w.READER_AGE}{{{w.IN_SERVICE}}})", colours=steps(GOOD, (60, WARN), (300, BAD)), empty="no reader"),
         figure("Reader errors", "Polls that failed in this time range. The last good snapshot stays in use.", COUNT,
-               w.added(w.total(w.READER_ERRORS, w.IN_SERVICE)), colours=steps(GOOD, (1, WARN)), empty="0"),
+               w.added(w.happened(w.READER_ERRORS, w.IN_SERVICE)), colours=steps(GOOD, (1, WARN)), empty="0"),
         figure("Faults of attune", "attune's own failures in this time range. No call is changed by one; each is worth a report.",
-               COUNT, w.added(w.total(w.FAULTS, w.IN_SERVICE)), colours=steps(GOOD, (1, BAD)), empty="0"),
+               COUNT, w.added(w.happened(w.FAULTS, w.IN_SERVICE)), colours=steps(GOOD, (1, BAD)), empty="0"),
         figure("Processes that tell", "Instances with a point of attune in the last five minutes.", COUNT,
                f"count(count by ({w.INSTANCE}) ({w.ATTEMPTS}{{{w.IN_SERVICE}}}))"),
         figure("Series of attune", "Label sets of all its metrics in the store, over all processes.", COUNT,
@@ -50,39 +50,41 @@ def _readers() -> list[Any]:
     return [
         series("Age of what readers know", "By reader, the worst process. It saws between polls; what climbs has lost its source.",
                SECONDS, (ages, f"{{{{{w.READER}}}}}"), limit=300),
-        series("Reader errors by reader", "Failed polls a second.", PER_SECOND,
-               (w.added(w.rate(w.READER_ERRORS, w.IN_SERVICE), w.READER), f"{{{{{w.READER}}}}}"), bars=True, stacked=True),
-        series("Faults by place", "attune's own failures a second, by where they were caught.", PER_SECOND,
-               (w.added(w.rate(w.FAULTS, w.IN_SERVICE), w.WHERE), f"{{{{{w.WHERE}}}}}"), bars=True, stacked=True),
+        series("Reader errors by reader", "How many polls failed.", COUNT,
+               (w.added(w.happened(w.READER_ERRORS, w.IN_SERVICE, over=w.EACH), w.READER), f"{{{{{w.READER}}}}}"), bars=True, stacked=True),
+        series("Faults by place", "attune's own failures, by where they were caught.", COUNT,
+               (w.added(w.happened(w.FAULTS, w.IN_SERVICE, over=w.EACH), w.WHERE), f"{{{{{w.WHERE}}}}}"), bars=True, stacked=True),
     ]  # fmt: skip
 
 
-def _each(name: str, *by: str) -> list[tuple[str, str]]:
+def _told(name: str) -> str:
+    """A metric of the collector's own: with or without a suffix, which depends on its version."""
+    return f'{{__name__=~"otelcol_{name}(_total|_bytes)?", {COLLECTOR}}}'
+
+
+def _each(name: str, by: str) -> list[tuple[str, str]]:
     """One target for each signal of a collector's counter."""
-    detail = "".join(f" {{{{{label}}}}}" for label in by)
     return [
-        (w.added(w.rate(f"otelcol_{name}_{signal}_total", COLLECTOR), *by), f"{word}{detail}")
+        (w.added(f"rate({_told(f'{name}_{signal}')}[{w.STEP}])", by), f"{word} {{{{{by}}}}}")
         for signal, word in SIGNALS.items()
     ]
 
 
 def _collector() -> list[Any]:
     queue = [f"max by (exporter) (otelcol_exporter_queue_{what}{{{COLLECTOR}}})" for what in ("size", "capacity")]
-    kept = w.added(
-        w.rate("otelcol_processor_tail_sampling_count_traces_sampled_total", COLLECTOR), "policy", "decision"
-    )
+    kept = f"rate({_told('processor_tail_sampling_count_traces_sampled')}[{w.STEP}])"
+    lost = f"sum by (cause) ({w.recorded('collector_lost:rate5m')}{{{COLLECTOR}}})"
     return [
         series("Received", "What processes sent and the collector took.", PER_SECOND, *_each("receiver_accepted", "receiver")),
         series("Sent on", "What left for the stores.", PER_SECOND, *_each("exporter_sent", "exporter")),
         series("Lost", "Queue full: nothing took it in time. Send failed: given up. Refused: turned away at the door, tried again, "
-               "then dropped by the process. What AttuneCollectorDropping watches.", PER_SECOND,
-               (f"sum by (cause) ({w.recorded('collector_lost:rate5m')}{{{COLLECTOR}}})", "{{cause}}"), stacked=True),
+               "then dropped by the process. What AttuneCollectorDropping watches.", PER_SECOND, (lost, "{{cause}}"), stacked=True),
         series("Queue", "How full each exporter's queue is. At 100 % it drops.", PERCENT,
                (f"{queue[0]} / ({queue[1]} > 0)", "{{exporter}}"), most=1, limit=0.8),
         series("Traces kept by policy", "What tail sampling decided. Rates from sampled traces are biased: metrics are not.",
-               PER_SECOND, (kept, "{{policy}} {{decision}}"), stacked=True),
+               PER_SECOND, (w.added(kept, "policy", "decision"), "{{policy}} {{decision}}"), stacked=True),
         series("Memory of the collector", "Resident memory; the limiter refuses before it is full.", BYTES,
-               (f"max by (instance) (otelcol_process_memory_rss_bytes{{{COLLECTOR}}})", "{{instance}}")),
+               (f"max by (instance) ({_told('process_memory_rss')})", "{{instance}}")),
     ]  # fmt: skip
 
 

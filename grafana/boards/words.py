@@ -1,8 +1,8 @@
 """attune's metrics and labels as Prometheus spells them, and the few shapes of expression that panels are made of.
 
 Every name comes from `attune.telemetry.names`; none of attune's is written out here or in a dashboard. The translation is
-the default one of Prometheus (underscores, suffixes for unit and kind). Counters are only ever read through `rate` or
-`total`.
+the default one of Prometheus (underscores, suffixes for unit and kind). Counters are only ever read through `rate`,
+`total` or `happened`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def recorded(rule: str) -> str:
     return f"{n.SCOPE}:{rule}"
 
 
-STEP, RANGE = "$__rate_interval", "$__range"
+STEP, RANGE, EACH = "$__rate_interval", "$__range", "$__interval"
 
 
 def rate(name: str, within: str, *more: str, over: str = STEP) -> str:
@@ -66,6 +66,16 @@ def rate(name: str, within: str, *more: str, over: str = STEP) -> str:
 def total(name: str, within: str, *more: str) -> str:
     """How much a counter grew in the time range of the dashboard."""
     return f"increase({name}{{{', '.join((within, *more))}}}[{RANGE}])"
+
+
+def happened(name: str, within: str, *more: str, over: str = RANGE) -> str:
+    """How often something rare happened, exactly. `increase` would miss the first time: a series that begins at 1 never
+    grew. Each process has series of its own, so that none of them is ever reset. Back after a gap of less than an hour, a
+    series is not taken for a new one.
+    """
+    chosen = f"{name}{{{', '.join((within, *more))}}}"
+    newest = f"max_over_time({chosen}[{over}])"
+    return f"{newest} - last_over_time({chosen}[1h] offset {over}) or {newest}"
 
 
 def added(inner: str, *by: str) -> str:
