@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from opentelemetry import metrics
+from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvider, Observation
 
 from attune.telemetry import names as n
@@ -79,9 +80,9 @@ class Meters:
         if len(self._queue) > _QUEUE:
             self._add_up()
 
-    def record(self, name: str, amount: float, attributes: Attributes) -> None:
-        """Record into a histogram; durations in seconds."""
-        self._histograms[name].record(max(0, amount), attributes)
+    def record(self, name: str, amount: float, attributes: Attributes, within: Context | None = None) -> None:
+        """Record into a histogram; durations in seconds. An exemplar leads to the span of `within`; None: the current one."""
+        self._histograms[name].record(max(0, amount), attributes, within)
 
     def watch(self, read: Callable[[], Iterable[CircuitLight]]) -> None:
         """Have the gauges of circuits read from `read` at each collection. It must be quick and must not block."""

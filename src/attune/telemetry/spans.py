@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, cast
 
 from opentelemetry import context, trace
+from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode, Tracer
 
 from attune.models.call import AttemptKind, CallRecord, CircuitState, Mode, Target
@@ -87,11 +88,16 @@ class _Held:
         self.at_us = at_us
         self._open = True
 
-    def attach(self) -> Token[Any] | None:
-        """Make the span current in this context; None where there is nothing to make current."""
+    def within(self) -> Context | None:
+        """This context with the span as its current one; None where there is nothing to make current."""
         if not self.span.get_span_context().is_valid:
             return None
-        return context.attach(trace.set_span_in_context(self.span))
+        return trace.set_span_in_context(self.span)
+
+    def attach(self) -> Token[Any] | None:
+        """Make the span current in this context; None where there is nothing to make current."""
+        within = self.within()
+        return None if within is None else context.attach(within)
 
     def detach(self, token: Token[Any] | None) -> None:
         """Undo `attach`. In another context, or a second time, it does nothing and says nothing."""
@@ -142,19 +148,19 @@ class AttemptSpan(_Held):
 
     def _measure(self, seen: Observation, error: str | None) -> None:
         meters, labels, series = self.channel.meters, self.channel.labels, seen.series
-        seconds = seen.latency_us / 1e6
-        meters.record(n.ATTEMPT_DURATION, seconds, labels.timed(series, seen.outcome))
+        seconds, within = seen.latency_us / 1e6, self.within()
+        meters.record(n.ATTEMPT_DURATION, seconds, labels.timed(series, seen.outcome), within)
         meters.count(n.ATTEMPTS, 1, labels.attempt(series, seen.outcome, self._kind, error))
         if seen.cost_nano is not None:
             meters.count(n.COST, seen.cost_nano, labels.series(series))
         if self.channel.gen_ai and not self._native_metrics:
-            self._measure_inference(seen, error, seconds)
+            self._measure_inference(seen, error, seconds, within)
 
-    def _measure_inference(self, seen: Observation, error: str | None, seconds: float) -> None:
+    def _measure_inference(self, seen: Observation, error: str | None, seconds: float, within: Context | None) -> None:
         names, meters, labels = self.channel.names, self.channel.meters, self.channel.labels
         provider, model = seen.series.provider, seen.series.model
         base = labels.inference(provider, model, error)
-        meters.record(names.duration, seconds, base)
+        meters.record(names.duration, seconds, base, within)
         for kind, tokens, counter, histogram in (
             ("input", seen.tokens_in, names.input_counter, names.input_histogram),
             ("output", seen.tokens_out, names.output_counter, names.output_histogram),
@@ -239,7 +245,7 @@ class RouteSpan(_Held):
             end_us = max(self.at_us, int(end_s * 1_000_000))
             self._finish(known, end_us=end_us, outcome=record.outcome, error_type=error_type)
         meters, labels = self.channel.meters, self.channel.labels
-        meters.record(n.CALL_DURATION, record.latency_ms / 1e3, labels.cell(*self._cell, record.outcome))
+        meters.record(n.CALL_DURATION, record.latency_ms / 1e3, labels.cell(*self._cell, record.outcome), self.within())
         if baseline_cost is not None:
             meters.count(n.BASELINE_COST, round(baseline_cost * 1e9), labels.cell(*self._cell))
         if record.quality is not None and record.provider is not None and record.model is not None:
