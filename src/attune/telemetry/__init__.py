@@ -13,9 +13,10 @@ from attune.models.performance import Batch, TelemetryReader
 if TYPE_CHECKING:
     from attune.telemetry.pipeline import Telemetry, setup
     from attune.telemetry.read_otlp_file import OtlpFileReader
+    from attune.telemetry.read_promql import PromQLReader
     from attune.telemetry.readers import from_text
 
-__all__ = ["Batch", "OtlpFileReader", "Telemetry", "TelemetryReader", "from_text", "setup"]
+__all__ = ["Batch", "OtlpFileReader", "PromQLReader", "Telemetry", "TelemetryReader", "from_text", "setup"]
 
 _HOMES = (
     ("setup", "pipeline"),

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from threading import Event, Lock, Thread
 from typing import Final, Literal, Protocol
 
+from attune.errors import AttuneError
 from attune.models.performance import Batch, Row, TelemetryReader
 from attune.models.windows import Windows
 
@@ -24,6 +25,7 @@ _log = logging.getLogger("attune.telemetry")
 FLUSH_S: Final = 1.0  # own rows are saved this often
 _BACKOFF_MAX_S: Final = 60.0
 _DEADLINE_S: Final = 5.0
+_NEAR: Final = 200  # neighbours that a fleet's reader is told of, the newest
 _SLICE: Final = 200  # rows absorbed between two breaths, so that calls get the interpreter's lock
 
 
@@ -93,6 +95,7 @@ class Refresher:
         self._on_age = on_age
         self._on_round = on_round
         self._saved_seq = 0
+        self._near: dict[str, int] = {}  # writers of this machine, and the newest bucket each wrote
         self._work = Lock()  # one round at a time, whoever asks
         self._starting = Lock()
         self._wake = Event()
@@ -207,8 +210,11 @@ class Refresher:
     def _poll(self, source: _Source) -> bool:
         name = source.reader.name
         try:
+            self._part(source)
             batch = source.reader.poll(source.cursor, _DEADLINE_S)
             rows = list(batch.rows)
+            if source.scope == "host":
+                self._near.update((row.writer, max(row.bucket_s, self._near.get(row.writer, 0))) for row in rows)
             for at in range(0, len(rows), _SLICE):
                 self._windows.absorb(rows[at : at + _SLICE], scope=source.scope)
                 time.sleep(0)
@@ -216,7 +222,8 @@ class Refresher:
             source.failures += 1
             pause = min(_BACKOFF_MAX_S, self._refresh_s * 2.0**source.failures)
             source.not_before = time.monotonic() + pause * (0.5 + random.random() / 2)
-            self._report(source, type(error).__name__)
+            # An error of ours says what to do, and no more than it may; of another one only the type is known to be safe.
+            self._report(source, str(error) if isinstance(error, AttuneError) else type(error).__name__)
             self._on_fault(f"reader:{name}", error)
             return False
         source.cursor, source.failures, source.not_before = batch.cursor, 0, 0.0
@@ -225,6 +232,13 @@ class Refresher:
             self._guard("refresh.age", lambda: self._on_age(name, age))
         self._report(source, "; ".join(batch.warnings))
         return True
+
+    def _part(self, source: _Source) -> None:
+        """Tell a reader of the fleet which instances are known otherwise: this process, and its neighbours' rows."""
+        leave_out = getattr(source.reader, "leave_out", None)
+        if source.scope == "fleet" and callable(leave_out):
+            self._near = dict(sorted(self._near.items(), key=lambda it: it[1])[-_NEAR:])
+            leave_out([self._windows.writer, *self._near])
 
     def _report(self, source: _Source, trouble: str) -> None:
         words = re.sub(r"\d+", "#", trouble)
