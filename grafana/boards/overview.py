@@ -138,7 +138,7 @@ def _objectives() -> list[Any]:
         series(
             "Money budget burn",
             "How many times as fast as the budget allows money is spent, over all services. The budget is a number in "
-            "collector/rules/recording.yaml; the alerts read the same curves.",
+            "collector/rules/budget.yaml; the alerts read the same curves.",
             PLAIN,
             *spent,
             limit=1,

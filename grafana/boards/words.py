@@ -51,7 +51,7 @@ IN_SERIES = f'{IN_CELL}, {PROVIDER}=~"$provider", {MODEL}=~"$model"'
 
 
 def recorded(rule: str) -> str:
-    """A series that collector/rules/recording.yaml records, so that dashboards, alerts and readers see one figure."""
+    """A series that collector/rules records, so that dashboards, alerts and readers see one figure."""
     return f"{n.SCOPE}:{rule}"
 
 

@@ -25,7 +25,7 @@ GRAFANA = ROOT / "grafana"
 RULES = ROOT / "collector" / "rules"
 WORDS = {
     "sum", "by", "rate", "increase", "histogram_quantile", "max", "min", "count", "avg_over_time", "or", "and", "unless",
-    "vector", "time", "timestamp", "topk", "absent", "__name__",
+    "vector", "time", "max_over_time", "last_over_time", "offset", "timestamp", "topk", "absent", "__name__",
 }  # fmt: skip
 
 
@@ -172,18 +172,23 @@ def attributes() -> dict[str, str]:
     return {words.label(name): name for name in spoken - set(metrics().values()) | {n.QUALITY}}
 
 
+def rules() -> list[dict[str, Any]]:
+    """Every rule of collector/rules."""
+    return [rule for document in documents(RULES).values() for group in document["groups"] for rule in group["rules"]]
+
+
 @functools.cache
 def recorded() -> frozenset[str]:
     """The series that the recording rules make."""
-    rules = documents(RULES)["recording.yaml"]["groups"]
-    return frozenset(rule["record"] for group in rules for rule in group["rules"])
+    return frozenset(rule["record"] for rule in rules() if "record" in rule)
 
 
 def spoken(text: str) -> set[str]:
     """The metrics and labels that an expression names: every word that is no function, no number and no variable."""
+    named = set(re.findall(r'__name__=~"(\w+)\(', text))
     bare = re.sub(r'"[^"]*"', '""', text)
     bare = re.sub(r"\[[^\]]*\]|\$\w+|\b\d[\w.]*", " ", bare)
-    return set(re.findall(r"[a-zA-Z_:][\w:]*", bare)) - WORDS
+    return set(re.findall(r"[a-zA-Z_:][\w:]*", bare)) - WORDS | named
 
 
 def shown_labels(legend: str) -> set[str]:

@@ -55,11 +55,12 @@ def unscoped(text: str) -> list[str]:
 
 
 def bare_counters(text: str) -> list[str]:
-    """Counters that are read neither through rate nor through increase."""
+    """Counters that are read neither through rate or increase nor as the difference of two moments."""
     return [
         found[1]
         for found in COUNTED.finditer(text)
-        if not text[: found.start()].endswith(("rate(", "increase(")) and not PRESENCE.search(text[: found.start()])
+        if not text[: found.start()].endswith(("rate(", "increase(", "max_over_time(", "last_over_time("))
+        and not PRESENCE.search(text[: found.start()])
     ]
 
 
@@ -173,7 +174,8 @@ def test_windows_follow_the_resolution():
     for one in shown.targets():
         windows = set(re.findall(r"\[([^\]]+)\]", one.text))
         if "burn" not in one.place:
-            assert windows <= {"$__rate_interval", "$__range", "$__range:"}, one
+            assert windows <= {"$__rate_interval", "$__range", "$__range:", "$__interval", "1h"}, one
+            assert "1h" not in windows or "[1h] offset" in one.text, one
 
 
 def test_every_name_is_known():
@@ -247,8 +249,8 @@ def test_data_sources_are_linked():
 
 def test_what_points_at_a_dashboard_finds_it():
     """The alerts' addresses, and the links from panel to panel."""
-    alerts = shown.documents(shown.RULES)["alerts.yaml"]["groups"]
-    told = {rule["annotations"]["dashboard_url"].rpartition("/d/")[2] for group in alerts for rule in group["rules"]}
+    alerts = [rule for rule in shown.rules() if "alert" in rule]
+    told = {rule["annotations"]["dashboard_url"].rpartition("/d/")[2] for rule in alerts}
     assert told <= set(UIDS.values())
     linked = re.findall(r'"/d/([\w-]+)', json.dumps(shown.dashboards()))
     assert linked
