@@ -72,12 +72,12 @@ def test_all_circuits_open_one_is_probed_at_most_once_in_five_seconds(bench: Ben
     bench.provider.script(SONNET, fail("overloaded", should_retry=False))
 
     seen = bench.ask(PLAIN, client)
-    assert isinstance(seen.error, anthropic.InternalServerError)
+    assert isinstance(seen.error, anthropic.APIStatusError)  # an InternalServerError since 1.0
     assert seen.tried[0] == (HAIKU, "probe", "failure", "overloaded")
     tried = asked(bench)[before:]
     sandbox.clock.advance(1)
     for _ in range(3):
-        assert isinstance(bench.ask(PLAIN, client).error, (attune.CircuitOpenError, anthropic.InternalServerError))
+        assert isinstance(bench.ask(PLAIN, client).error, (attune.CircuitOpenError, anthropic.APIStatusError))
     assert max(asked(bench)[before:].count(model) for model in TWO) == 1
     assert isinstance(bench.ask(PLAIN, client).error, attune.CircuitOpenError)
     sandbox.clock.advance(5)
@@ -232,7 +232,7 @@ def test_no_attempt_starts_after_the_deadline(bench: Bench, sandbox: Sandbox, wa
     client = bench.wrapped(way, timeout_s=0.6)
     bench.provider.script(HAIKU, *[fail("overloaded")] * 3)
     seen = bench.ask(way, client, HAIKU)
-    assert isinstance(seen.error, anthropic.InternalServerError)
+    assert isinstance(seen.error, anthropic.APIStatusError)
     assert len(seen.record.attempts) == 2
     assert sum(sandbox.clock.sleeps) <= 0.6
 

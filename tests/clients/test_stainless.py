@@ -97,7 +97,7 @@ def test_observe_never_refuses(bench: Bench, sandbox: Sandbox):
     client = attune.wrap(bench.bare(way, max_retries=0))
     bench.provider.outage()
     for _ in range(8):
-        assert isinstance(bench.ask(way, client, HAIKU).error, anthropic.InternalServerError)
+        assert isinstance(bench.ask(way, client, HAIKU).error, anthropic.APIStatusError)
     assert len(bench.provider.requests) == 8
 
 

@@ -188,29 +188,35 @@ async def _ahold(stream: Any, reader: EventReader) -> list[Any]:
 
 
 def tap(stream: Any, watch: Watch, held: Sequence[Any] = ()) -> Any:
-    """Put `watch` between the stream and its reader, in place; see `Dialect.tap`."""
-    inner = stream._iterator  # noqa: SLF001 - as above
+    """Put `watch` between the stream and its reader, in place; see `Dialect.tap`.
+
+    The instance is changed and never its class: before 1.0 the SDKs' `isinstance` knows the exact class only.
+    """
     asynchronous = is_async(stream)
-    stream._iterator = (awatched if asynchronous else watched)(inner, watch, held)  # noqa: SLF001 - as above
-    stream.__dict__["_attune_watch"] = watch
-    kind: Any = type(stream)
-    stream.__class__ = _tapped(kind, asynchronous=asynchronous)
+    stream._iterator = (awatched if asynchronous else watched)(stream._iterator, watch, held)  # noqa: SLF001 - as above
+    stream.close = (_aclosing if asynchronous else _closing)(weakref.ref(stream), watch)
     weakref.finalize(stream, watch.dropped).atexit = False
     return stream
 
 
-@functools.cache
-def _tapped(base: Any, *, asynchronous: bool) -> type:
-    def close(self: Any) -> None:
-        self._attune_watch.closed()
-        base.close(self)
+def _closing(ref: Any, watch: Watch) -> Any:
+    """`close` for one instance, by a weak reference: a dropped stream must not wait for the garbage collector."""
 
-    async def aclose(self: Any) -> None:
-        self._attune_watch.closed()
-        await base.close(self)
+    def close() -> None:
+        watch.closed()
+        if (stream := ref()) is not None:
+            type(stream).close(stream)
 
-    members = {"close": aclose if asynchronous else close, "__module__": base.__module__, "__doc__": base.__doc__}
-    return type(base.__name__, (base,), members)
+    return close
+
+
+def _aclosing(ref: Any, watch: Watch) -> Any:
+    async def close() -> None:
+        watch.closed()
+        if (stream := ref()) is not None:
+            await type(stream).close(stream)
+
+    return close
 
 
 def endpoint(client: Any) -> str:

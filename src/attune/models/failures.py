@@ -234,11 +234,23 @@ def _status(error: BaseException) -> int | None:
 
 
 def _code(error: BaseException, rows: Mapping[str, FailureKind]) -> FailureKind | None:
-    for name in ("error_code", "code", "type"):
-        word = getattr(error, name, None)
+    for word in _words(error):
         if isinstance(word, str) and (kind := rows.get(word) or _CODES.get(word)) is not None:
             return kind
     return None
+
+
+def _words(error: BaseException) -> Iterator[Any]:
+    """What an error calls itself, the most particular word first: attributes of new SDKs, the body of old ones."""
+    body = getattr(error, "body", None)
+    inner = body.get("error", body) if isinstance(body, dict) else None
+    inner = inner if isinstance(inner, dict) else {}
+    details = inner.get("details")
+    yield getattr(error, "error_code", None)
+    yield details.get("error_code") if isinstance(details, dict) else None
+    for name in ("code", "type"):
+        yield getattr(error, name, None)
+        yield inner.get(name)
 
 
 def _header(headers: Any, name: str) -> str | None:
