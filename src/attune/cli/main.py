@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from attune.cli import auth, routes
+from attune.cli import auth, routes, telemetry
 from attune.cli.demo.command import demo
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.add_typer(auth.app, name="auth")
 app.add_typer(routes.app, name="routes")
+app.add_typer(telemetry.app, name="telemetry")
 app.command("demo")(demo)
 
 
