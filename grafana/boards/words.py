@@ -1,28 +1,32 @@
 """attune's metrics and labels as Prometheus spells them, and the few shapes of expression that panels are made of.
 
 Every name comes from `attune.telemetry.names`; none of attune's is written out here or in a dashboard. The translation is
-the default one of Prometheus (underscores, suffixes for unit and kind). Counters are only ever read through `rate`,
-`total` or `happened`.
+the default one of Prometheus, the same that the reader uses. Counters are only read through `rate`, `total` or `happened`.
 """
 
 from __future__ import annotations
 
 from attune.telemetry import names as n
+from attune.telemetry.promql_names import USUAL
+
+# The conventions' metrics, whose units stand in no table of names.py: the suffix of each.
+_SUFFIXES = {
+    n.GENAI_OLDER.duration: "_seconds",
+    n.GENAI_2026.duration: "_seconds",
+    n.GENAI_2026.input_counter: "_total",
+    n.GENAI_2026.output_counter: "_total",
+}
 
 
 def label(name: str) -> str:
     """An attribute's name as a Prometheus label."""
-    return name.replace(".", "_").replace("-", "_")
+    return USUAL.label(name)
 
 
 def metric(name: str) -> str:
-    """A counter's, gauge's or duration's name as a Prometheus metric; histograms still want `_bucket`, `_sum` or `_count`."""
-    unit = n.COUNTERS.get(name) or n.GAUGES.get(name) or (n.SECONDS if name.endswith(".duration") else "")
-    counted = "_total" if name in n.COUNTERS or name in GENAI_COUNTERS else ""
-    return label(name) + ("_seconds" if unit == n.SECONDS else "") + counted
+    """A metric's name as Prometheus spells it; histograms still want `_bucket`, `_sum` or `_count`."""
+    return USUAL.metric(name) + _SUFFIXES.get(name, "")
 
-
-GENAI_COUNTERS = (n.GENAI_2026.input_counter or "", n.GENAI_2026.output_counter or "")
 
 WORKFLOW, STAGE = label(n.WORKFLOW), label(n.STAGE)
 PROVIDER, MODEL = label(n.GEN_AI_PROVIDER), label(n.GEN_AI_MODEL)
