@@ -151,10 +151,10 @@ class Webhook:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}/"
 
-    def heard(self, status: str, name: str, **labels: str) -> float | None:
-        """When an alert of this name was first told with this status, and these labels."""
+    def heard(self, status: str, since: float, **labels: str) -> float | None:
+        """When an alert with these labels was first told with this status, after a moment."""
         for at, told, known in list(self.alerts):
-            if told == status and known["alertname"] == name and labels.items() <= known.items():
+            if at >= since and told == status and labels.items() <= known.items():
                 return at
         return None
 

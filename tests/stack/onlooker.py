@@ -37,11 +37,11 @@ class Onlooker:
             )
         self._thread = threading.Thread(target=self._listen, daemon=True)
 
-    def names(self, model: str, since: float, reason: str = "proven") -> float | None:
-        """When it first named this model for this reason, after a moment."""
+    def names(self, model: str, since: float) -> tuple[float, Mapping[str, Any]] | None:
+        """When it first named this model as proven, after a moment, and its words."""
         for at, words in list(self.told):
-            if at >= since and (words["model"], words["reason"]) == (model, reason):
-                return at
+            if at >= since and (words["model"], words["reason"]) == (model, "proven"):
+                return at, words
         return None
 
     def _listen(self) -> None:

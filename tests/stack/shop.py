@@ -7,12 +7,10 @@ of what stands behind its exporter.
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
-from contextlib import ExitStack, contextmanager
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import anthropic
 import pytest
@@ -61,20 +59,21 @@ class Shop:
         self._client = attune.wrap(
             bare, candidates=[self.cheap, self.capable], workflow=WORKFLOW, stage=STAGE, min_success_rate=0.8
         )
-        self.answers: Counter[str] = Counter()
+        self.circuit_name = f"anthropic:{self.cheap}"
+        self.errors: Counter[str] = Counter()  # by the model that was asked for
 
     def call(self, model: str = attune.AUTO) -> str:
         """One call; the model that answered, or the error's name."""
         try:
             answer = self._client.messages.create(
-                model=model, max_tokens=60, messages=[{"role": "user", "content": "What may go wrong with this change?"}]
+                model=model,
+                max_tokens=60,
+                messages=[{"role": "user", "content": "What may go wrong with this change?"}],
             )
         except anthropic.APIError as error:
-            word = type(error).__name__
-        else:
-            word = str(answer.model)
-        self.answers[word] += 1
-        return word
+            self.errors[model] += 1
+            return type(error).__name__
+        return str(answer.model)
 
     def at_once(self, callers: int, model: str = attune.AUTO) -> list[str]:
         """So many callers, each with one call, all at the same moment."""
@@ -118,7 +117,7 @@ class Shop:
 
     def circuit(self) -> str:
         """The state of the cheap model's circuit."""
-        return str(attune.models.CircuitBreaker().get_status().get(f"anthropic:{self.cheap}", {}).get("state", "closed"))
+        return str(attune.models.CircuitBreaker().get_status().get(self.circuit_name, {}).get("state", "closed"))
 
 
 @contextmanager
