@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
+from typing import Final
 
 from opentelemetry import trace
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, TracerProvider
 
-from attune.models.call import Mode, Target, Transition
+from attune.models.call import AttemptKind, Mode, Target, Transition
 from attune.models.performance import Series
 from attune.telemetry import facts
 from attune.telemetry import names as n
@@ -25,6 +26,8 @@ from attune.telemetry.spans import AttemptSpan, Channel, RouteSpan, quiet, start
 __all__ = ["AttemptSpan", "CircuitLight", "Emitter", "RouteSpan"]
 
 _ANNOUNCED = 20_000  # cells and targets remembered as announced; past it nothing more is
+_MOVES: Final = (("closed", "open"), ("open", "half_open"), ("half_open", "closed"), ("half_open", "open"))
+_LATER_KINDS: Final[tuple[AttemptKind, ...]] = ("retry", "fallback", "probe")
 _FIRST_FAILURES = ("connection", "timeout", "overloaded", "server", "rate_limit")
 
 
@@ -97,6 +100,12 @@ class Emitter:
         meters.count(n.ATTEMPTS, 0, labels.attempt(series, "success", "initial", None))
         for kind in _FIRST_FAILURES:
             meters.count(n.ATTEMPTS, 0, labels.attempt(series, "failure", "initial", kind))
+        for kind in _LATER_KINDS:
+            meters.count(n.ATTEMPTS, 0, labels.attempt(series, "success", kind, None))
+        circuit = f"{series.provider}:{series.model}"
+        meters.count(n.REJECTIONS, 0, labels.rejection(circuit, series.provider))
+        for before, after in _MOVES:
+            meters.count(n.TRANSITIONS, 0, labels.transition(circuit, before, after))
         for name in (n.COST, n.QUALITY_SCORE, n.QUALITY_COUNT):
             meters.count(name, 0, labels.series(series))
         meters.count(n.BASELINE_COST, 0, labels.cell(series.workflow, series.stage))
