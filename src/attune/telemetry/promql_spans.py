@@ -28,7 +28,7 @@ class Span(NamedTuple):
 
 
 def cut(at: int, window_s: int) -> tuple[Span, list[Span]]:
-    """The open span that ends at `at`, and the closed ones of the window, newest first."""
+    """The open span that ends at `at`, and the closed ones of the window, newest first: days by their middle."""
     oldest = at - window_s
     begin = (at - OPEN_S) // HOUR_S * HOUR_S
     if begin <= oldest:
@@ -36,7 +36,7 @@ def cut(at: int, window_s: int) -> tuple[Span, list[Span]]:
     midnight = (begin - DAY_S) // DAY_S * DAY_S
     closed = [Span(end - HOUR_S, end) for end in range(begin, midnight, -HOUR_S) if end - HOUR_S >= oldest]
     if midnight > oldest:
-        closed += [Span(end - DAY_S, end) for end in range(midnight, oldest, -DAY_S)]
+        closed += [Span(end - DAY_S, end) for end in range(midnight, oldest + DAY_S // 2, -DAY_S)]
     return Span(begin, at), closed
 
 
