@@ -65,7 +65,7 @@ class Answer:
     def samples(self, most: int) -> list[Sample]:
         """An instant or range vector. Raises TelemetryError for anything else, QueryRefused for more series than `most`."""
         try:
-            found = _RESULT.decode(self.data).result
+            found = msgspec.json.decode(self.data, type=_Result).result
         except msgspec.DecodeError as error:
             raise TelemetryError("The store answered with something that is no vector.") from error
         if len(found) > most or any("truncated" in warning for warning in self.warnings):
@@ -75,14 +75,9 @@ class Answer:
     def words(self) -> list[str]:
         """A list of names."""
         try:
-            return _NAMES.decode(self.data)
+            return msgspec.json.decode(self.data, type=list[str])
         except msgspec.DecodeError as error:
             raise TelemetryError("The store answered with something that is no list of names.") from error
-
-
-_BODY: Final = msgspec.json.Decoder(_Body)
-_RESULT: Final = msgspec.json.Decoder(_Result)
-_NAMES: Final = msgspec.json.Decoder(list[str])
 
 
 class Api:
@@ -216,7 +211,7 @@ class Api:
                 f"{self.host} refused the credentials (HTTP {status}). Check token_file, basic or headers."
             )
         try:
-            said = _BODY.decode(body)
+            said = msgspec.json.decode(body, type=_Body)
         except msgspec.DecodeError:
             said = _Body(status="error")
         if status == 404 and not said.error_type:

@@ -7,14 +7,14 @@ of the four was used is seen from the names that are there; the first is the def
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from attune.telemetry import names as n
 
-_UNITS: Final = {"s": "seconds", "By": "bytes"}
-_HISTOGRAMS: Final = {n.CALL_DURATION: n.SECONDS, n.ATTEMPT_DURATION: n.SECONDS}
+_UNITS: Final[Mapping[str, str]] = {"s": "seconds", "By": "bytes"}
+_HISTOGRAMS: Final[Mapping[str, str]] = {n.CALL_DURATION: n.SECONDS, n.ATTEMPT_DURATION: n.SECONDS}
 _PLAIN: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 

@@ -6,13 +6,13 @@ what arrives late is still in it, and its length bounds what a poll costs. Secon
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from typing import Final, NamedTuple
 
 HOUR_S: Final = 3600
 DAY_S: Final = 86_400
 OPEN_S: Final = 900
-_AT_ONCE: Final = {HOUR_S: 12, DAY_S: 2}  # so many spans in one range query
+_AT_ONCE: Final[Mapping[int, int]] = {HOUR_S: 12, DAY_S: 2}  # so many spans in one range query
 
 
 class Span(NamedTuple):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,7 +37,7 @@ _PROMOTE: Final = (
     "otlp.promote_resource_attributes: [service.instance.id]. Collector's prometheus exporter: resource_to_telemetry_conversion."
 )
 _SCRAPED: Final = re.compile(r":\d+$")  # host:port, the address that was scraped
-_LABELS: Final[dict[str, tuple[str, ...]]] = {
+_LABELS: Final[Mapping[str, tuple[str, ...]]] = {
     n.ATTEMPTS: (*SERIES, n.OUTCOME, n.ATTEMPT_KIND),
     n.ATTEMPT_DURATION: (*SERIES, n.OUTCOME),
     n.COST: SERIES,
