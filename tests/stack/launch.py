@@ -7,7 +7,9 @@ the caller's affair: the defaults here are only what lets it start and answer.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -212,10 +214,15 @@ def written(path: Path, text: str) -> Path:
 
 
 def free_port() -> int:
-    """A port that nobody on loopback holds at this moment, for TCP."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A port that nobody on loopback holds at this moment, for TCP.
+
+    Below those that systems give to outgoing connections (from 32768 on): one of those may be taken again at once.
+    """
+    while True:
+        port = secrets.choice(range(16_000, 32_000))
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 def answers(path: str, port: str = "http") -> Callable[[Running], bool]:
