@@ -175,6 +175,21 @@ def request(
     return told
 
 
+def counter(name: str, value: int, **known: Any) -> ExportMetricsServiceRequest:
+    """An OTLP request with one counter of one process, by default of a success."""
+    told = ExportMetricsServiceRequest()
+    group = told.resource_metrics.add()
+    facts({"service.name": "test", "service.instance.id": "one"}, group.resource.attributes)
+    scoped = group.scope_metrics.add()
+    scoped.scope.name = "attune"
+    metric = scoped.metrics.add(name=name, unit="{attempt}")
+    metric.sum.aggregation_temporality, metric.sum.is_monotonic = 2, True
+    now = time.time_ns()
+    point = metric.sum.data_points.add(as_int=value, start_time_unix_nano=now - 1_000_000_000, time_unix_nano=now)
+    facts({"attune.outcome": "success", **known}, point.attributes)
+    return told
+
+
 def send(
     collector: Running, told: Any, *, token: str | None = None, url: str | None = None, context: Any = None
 ) -> int:
