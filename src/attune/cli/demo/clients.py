@@ -15,6 +15,9 @@ import anthropic
 from attune.cli.demo.traffic import Task
 
 MAX_TOKENS: Final = 256
+_PAST_PROXIES: Final = {
+    "http://127.0.0.1": None
+}  # the SDK mounts the environment's proxies even where it is not trusted
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +40,11 @@ class Clients:
         pair = Pair(
             anthropic.Anthropic(
                 base_url=base_url, api_key=api_key, max_retries=0, timeout=timeout_s,
-                http_client=anthropic.DefaultHttpxClient(trust_env=False) if near else None,
+                http_client=anthropic.DefaultHttpxClient(trust_env=False, mounts=_PAST_PROXIES) if near else None,
             ),
             anthropic.AsyncAnthropic(
                 base_url=base_url, api_key=api_key, max_retries=0, timeout=timeout_s,
-                http_client=anthropic.DefaultAsyncHttpxClient(trust_env=False) if near else None,
+                http_client=anthropic.DefaultAsyncHttpxClient(trust_env=False, mounts=_PAST_PROXIES) if near else None,
             ),
         )  # fmt: skip
         self._open.callback(pair.sync.close)
