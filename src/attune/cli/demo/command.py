@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -17,7 +18,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from attune.cli.demo.course import Course
+    from attune.cli.demo.course import Course, Listen
+    from attune.cli.demo.stack import Stack
 
 CALLS: Final = 1000
 LIVE_CALLS: Final = 40
@@ -37,13 +39,24 @@ def demo(
         bool, typer.Option("--live", help="Use the real API and spend real money, up to --max-usd.")
     ] = False,
     max_usd: Annotated[float, typer.Option(help="The cap on spending, with --live.")] = 0.5,
+    stack: Annotated[
+        bool,
+        typer.Option("--stack", help="Send it to a real collector, Prometheus and trace store (`make stack`) too."),
+    ] = False,
+    collector: Annotated[
+        Path | None, typer.Option(help="With --stack: the folder of their configurations, if not in a checkout.")
+    ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="With --stack: leave them running until Enter or Ctrl-C.")
+    ] = False,
 ) -> None:
     """Watch attune learn, meet an outage and a slow model, and recover.
 
     Beside it the same traffic runs without attune. Real SDK clients and real
     HTTP, against scripted providers in processes of their own; every figure is
     measured. Time is compressed: a circuit that opens for 60 s in real life
-    opens for 0.6 s here. Needs no key and no network.
+    opens for 0.6 s here. Needs no key and no network. With --stack, the same
+    run also goes through a real collector into real stores on this machine.
     """
     from rich.console import Console
 
@@ -51,18 +64,47 @@ def demo(
 
     console = Console(stderr=True)
     try:
-        course = _run(console, calls=calls, seed=seed, out=out, live=live, max_usd=max_usd)
+        _check(live=live, stack=stack, collector=collector, keep=keep)
+        with ExitStack() as open_:
+            there = _beside(open_, console, collector) if stack else None
+            listen = () if there is None else (there.listen,)
+            course = _run(console, *listen, calls=calls, seed=seed, out=out, live=live, max_usd=max_usd)
+            agrees = _report(course, there, as_json=as_json)
+            if keep:
+                _keep(console)
     except ConfigError as error:
         raise typer.Exit(_tell(console, str(error), 2)) from None
     except (AttuneError, OSError) as error:
         raise typer.Exit(_tell(console, str(error), 1)) from None
     except KeyboardInterrupt:
         raise typer.Exit(_tell(console, "stopped.", 130)) from None
-    _report(course, as_json=as_json)
-    raise typer.Exit(0 if course.agrees else 1)
+    raise typer.Exit(0 if agrees else 1)
 
 
-def _run(console: Console, *, calls: int | None, seed: int, out: Path | None, live: bool, max_usd: float) -> Course:
+def _check(*, live: bool, stack: bool, collector: Path | None, keep: bool) -> None:
+    from attune.errors import ConfigError
+
+    if stack and live:
+        raise ConfigError("--stack shows the scripted demo: leave out --live.")
+    if not stack and (keep or collector is not None):
+        raise ConfigError(f"{'--keep' if keep else '--collector'} goes with --stack.")
+
+
+def _beside(open_: ExitStack, console: Console, collector: Path | None) -> Stack:
+    from attune.cli.demo.beside import beside
+
+    return open_.enter_context(beside(console, collector))
+
+
+def _keep(console: Console) -> None:
+    from attune.cli.demo.beside import keep
+
+    keep(console)
+
+
+def _run(
+    console: Console, *listen: Listen, calls: int | None, seed: int, out: Path | None, live: bool, max_usd: float
+) -> Course:
     from attune.cli.demo.course import run_scripted
     from attune.cli.demo.live import checked_key, run_live
     from attune.cli.demo.show import Display
@@ -80,7 +122,7 @@ def _run(console: Console, *, calls: int | None, seed: int, out: Path | None, li
     with Display(console, many, lambda: CircuitBreaker().get_status()) as display:
         if live:
             return run_live(real_tasks(many, seed), seed, where, display, max_usd=max_usd)
-        return run_scripted(scripted_tasks(many, seed), seed, where, display)
+        return run_scripted(scripted_tasks(many, seed), seed, where, display, *listen)
 
 
 def _directory(out: Path | None) -> Path:
@@ -96,16 +138,25 @@ def _directory(out: Path | None) -> Path:
     return place
 
 
-def _report(course: Course, *, as_json: bool) -> None:
+def _report(course: Course, there: Stack | None, *, as_json: bool) -> bool:
+    """Tell it all; whether every second process agrees."""
     from rich.console import Console
 
-    from attune.cli.demo import figures, summary
+    from attune.cli.demo import beside, figures, summary
 
-    told = figures.compose(course)
+    told, agrees = figures.compose(course), course.agrees
+    if there is not None:
+        told["stack"] = beside.told(there, course)
+        agrees = agrees and told["stack"]["second_process"]["agrees"]
     if as_json:
         sys.stdout.write(json.dumps(told) + "\n")
-    else:
-        summary.write(Console(), told)
+        sys.stdout.flush()
+        return agrees
+    console = Console()
+    summary.write(console, told)
+    if there is not None:
+        beside.write(console, told["stack"])
+    return agrees
 
 
 def _tell(console: Console, message: str, status: int) -> int:

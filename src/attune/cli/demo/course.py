@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field
@@ -30,6 +30,7 @@ from attune.telemetry import Telemetry, setup
 from attune.telemetry.names import SCOPE_DEMO, SPAN_ROUTE
 
 _PATIENCE_S: Final = 10.0
+Listen = Callable[[Telemetry], None]
 Models = tuple[Model, Model, Model]  # cheap, capable, premium
 Runs = tuple[WithAttune, Bare, Bare]  # with attune, without, always premium
 
@@ -91,9 +92,13 @@ class FirstRoute(SpanProcessor):
             self._course.start_s = span.start_time / 1e9
 
 
-def run_scripted(tasks: list[Task], seed: int, out: Path, watch: Watch) -> Course:
-    """The whole demo in the scripted world. Files go under `out`."""
-    with ground(out, seed, recovery_s=RECOVERY_S) as (telemetry, transitions, run):
+def _alone(_: Telemetry) -> None:
+    """Nobody but the files listens."""
+
+
+def run_scripted(tasks: list[Task], seed: int, out: Path, watch: Watch, listen: Listen = _alone) -> Course:
+    """The whole demo in the scripted world. Files go under `out`; `listen` may have the telemetry sent elsewhere too."""
+    with ground(out, seed, recovery_s=RECOVERY_S, listen=listen) as (telemetry, transitions, run):
         models = tier_defaults()
         course = begin(seed, models, telemetry, transitions)
         with World(models, seed) as world, Clients(run) as clients:
@@ -111,13 +116,16 @@ def run_scripted(tasks: list[Task], seed: int, out: Path, watch: Watch) -> Cours
 
 
 @contextmanager
-def ground(out: Path, seed: int, *, recovery_s: float) -> Iterator[tuple[Telemetry, list[Transition], Run]]:
+def ground(
+    out: Path, seed: int, *, recovery_s: float, listen: Listen = _alone
+) -> Iterator[tuple[Telemetry, list[Transition], Run]]:
     """A runtime, telemetry into files under `out`, and an event loop: the demo's own, whatever the person has set."""
     transitions: list[Transition] = []
     with ExitStack() as stack:
         stack.enter_context(environment.plain())
         telemetry = setup(home=out, service_name="attune-demo", set_as_global=False)
         stack.callback(telemetry.shutdown)
+        listen(telemetry)
         attune.configure(
             mode="enforce", state="memory", home=out, namespace="demo", candidates=(), default_tier="cheap", timeout_s=None,
             max_attempts=None, explore=True, seed=seed, readers=(), reroute={}, on_event=transitions.append,

@@ -1,6 +1,7 @@
-"""The second process: it never made a call, reads the OTLP files, and says which models it would take.
+"""The second process: it never made a call, reads what the first told, and says which models it would take.
 
-Run as a program in an interpreter and a home of its own; `ask` starts it. It knows nothing of the first but the files.
+Run as a program in an interpreter and a home of its own; `ask` starts it. It knows nothing of the first but what
+the reader brings.
 """
 
 from __future__ import annotations
@@ -20,10 +21,15 @@ _PATIENCE_S: Final = 60.0
 
 
 def ask(files: Path, cells: Sequence[tuple[str, str, float]]) -> dict[str, str]:
+    """As `ask_reader`, from OTLP files."""
+    return ask_reader(f"file:{files.absolute()}", cells)
+
+
+def ask_reader(reader: str, cells: Sequence[tuple[str, str, float]]) -> dict[str, str]:
     """The best model of each (workflow, stage, floor), by a fresh interpreter. StateError if it does not answer."""
     with tempfile.TemporaryDirectory(prefix="attune-second-") as home:
         told = subprocess.run(  # noqa: S603 - this interpreter and our own module
-            [sys.executable, "-m", __name__, f"file:{files.absolute()}", json.dumps(cells)],
+            [sys.executable, "-m", __name__, reader, json.dumps(cells)],
             cwd=home,
             env={**without_own(), "ATTUNE_HOME": home},
             capture_output=True,
