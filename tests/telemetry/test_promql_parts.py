@@ -64,7 +64,7 @@ def test_as_time_goes_nothing_is_lost_or_doubled(hours):
         span, closed = cut(at, window)
         for run in past.behind(span, closed):
             past.keep({one: told(one.width // HOUR_S) for one in run}, whole=True)
-        past.keep_open(span, told(1), whole=True)
+        past.keep_open(span, told(1))
         past.tidy(closed)
         at += HOUR_S
     assert past.unread([one for one in closed if one.start >= begin]) == []

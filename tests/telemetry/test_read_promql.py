@@ -315,12 +315,12 @@ def test_age_is_that_of_the_newest_sample_and_grows(store, reader):
     store.at += 400
     store.says["newest"] = []
     second = one.poll(first.cursor)
-    assert first.watermark_ns == second.watermark_ns == (AT - 201) * 10**9
+    assert first.watermark_ns == second.watermark_ns == (AT - 201) * 10**9 and second.rows == []
     assert reader().poll(None).watermark_ns == 0
 
 
 def test_an_answer_that_is_not_whole_lowers_nothing(store, reader):
-    """With warnings, what is known of the same span stays where the answer says less; infos are no warnings."""
+    """Counters only grow: what is known of the same span stays where the answer says less; infos are no warnings."""
     busy(store, 50)
     one = reader()
     rows = list(one.poll(None).rows)
@@ -333,6 +333,9 @@ def test_an_answer_that_is_not_whole_lowers_nothing(store, reader):
     assert only(batch).answers == 70
     store.extra = {"infos": ["might not be a counter"]}
     busy(store, 60)
+    batch = one.poll(batch.cursor)
+    assert batch.rows == [] and batch.complete
+    one.leave_out(["next-door"])  # others than before are asked for
     assert only(one.poll(batch.cursor)).answers == 60
 
 

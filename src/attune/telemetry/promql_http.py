@@ -61,6 +61,7 @@ class Answer:
     warnings: tuple[str, ...] = ()
     server_s: int | None = None
     asked_s: float = 0.0
+    reaches_back: bool = False  # VictoriaMetrics names its host in each answer
 
     def samples(self, most: int) -> list[Sample]:
         """An instant or range vector. Raises TelemetryError for anything else, QueryRefused for more series than `most`."""
@@ -222,7 +223,10 @@ class Api:
             word = said.error_type if said.error_type in _WORDS else "no reason"
             refused = status in (400, 413, 422) or (status == 200 and word in ("bad_data", "execution"))
             raise (QueryRefused if refused else TelemetryError)(f"{self.host} answered HTTP {status} ({word}).")
-        return Answer(data=said.data, warnings=tuple(said.warnings), server_s=_seconds(headers), asked_s=asked)
+        return Answer(
+            data=said.data, warnings=tuple(said.warnings), server_s=_seconds(headers), asked_s=asked,
+            reaches_back="x-server-hostname" in headers,
+        )  # fmt: skip
 
 
 def _address(url: str) -> SplitResult:

@@ -36,11 +36,14 @@ class Look:
         self._selector = selector
         self._max_rows = max_rows
         self._named_at: float | None = None
+        self._reaches_back = False
 
     @property
     def queries(self) -> Queries:
         """Queries in the names that are there."""
-        return Queries(naming=self.naming or USUAL, selector=self._selector, leave_out=self.leave_out)
+        return Queries(
+            naming=self.naming or USUAL, selector=self._selector, leave_out=self.leave_out, reaches_back=self._reaches_back
+        )  # fmt: skip
 
     def clock(self, until: float) -> int:
         """The store's time now, in whole seconds that have passed; looks at the names there, now and then."""
@@ -52,20 +55,21 @@ class Look:
             self._named_at = time.monotonic()
         else:
             found = self.api.ask("query", {"query": "vector(1)"}, until)
+        self._reaches_back = found.reaches_back
         if found.server_s is None:
             self.ahead_s = 0.0
             return int(found.asked_s)
         self.ahead_s = found.server_s + 1 - found.asked_s
         return found.server_s
 
-    def newest(self, at: int, until: float, *, far_back: bool) -> float | None:
-        """When the store heard of an attempt last, on its own clock; None if not within minutes, or a day where `far_back`."""
+    def newest(self, at: int, until: float) -> float | None:
+        """When the store heard of an attempt last, on its own clock; None if not within a day: then names are looked up anew."""
         series = self.queries.series(n.ATTEMPTS)
-        asked = [self.queries.newest(series), *([self.queries.newest_of_day(series)] if far_back else [])]
-        for query in asked:
+        for query in (self.queries.newest(series), self.queries.newest_of_day(series)):
             values = [float(it.value[1]) for it in self.instant(query, at, until) if it.value is not None]
             if values and 0 < values[0] <= at + 1:
                 return min(values[0], float(at))
+        self._named_at = None
         return None
 
     def sightings(self, at: int, until: float) -> dict[Series, float]:

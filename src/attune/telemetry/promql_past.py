@@ -1,8 +1,8 @@
 """What a store said of each span of time, and which rows follow from it.
 
-An answer that is not whole lowers nothing that is known; hours become days as they grow old, in one step, so that nothing
-is counted in both. A row stands where its span began, whether the span is still open or not, so the later replaces the
-earlier. Asks nothing and knows no clock.
+Counters only grow, so an answer that says less of the same span lowers nothing. Hours become days as they grow old, in one
+step, so that nothing is counted in both. A row stands where its span began, whether the span is still open or not, so the
+later replaces the earlier. Asks nothing and knows no clock.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ class Past:
         self._open: tuple[Span, Found] | None = None
         self._closed: dict[Span, Found] = {}
         self._doubtful: set[Span] = set()
+        self._without: set[str] = set()
 
     def behind(self, span: Span, closed: Collection[Span]) -> list[list[Span]]:
         """What must be known before the open span may begin where `span` does: else it would be missing for a while."""
@@ -36,11 +37,12 @@ class Past:
         """What is not known, or was not whole, newest first."""
         return missing(closed, self._closed.keys() - self._doubtful)
 
-    def keep_open(self, span: Span, found: Found, *, whole: bool) -> None:
-        """Take what is known of the open span."""
-        if not whole and self._open is not None and self._open[0].start == span.start:
+    def keep_open(self, span: Span, found: Found, *, leave_out: Collection[str] = ()) -> None:
+        """Take what is known of the open span: it never shrinks, but when others than before are left out."""
+        same = self._open is not None and self._open[0].start == span.start and set(leave_out) == self._without
+        if same and self._open is not None:
             found = _higher(self._open[1], found)
-        self._open = (span, found)
+        self._open, self._without = (span, found), set(leave_out)
 
     def keep(self, found: Mapping[Span, Found], *, whole: bool) -> None:
         """Take what is known of closed spans."""

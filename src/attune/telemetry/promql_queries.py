@@ -19,6 +19,7 @@ SERIES: Final = (n.WORKFLOW, n.STAGE, n.GEN_AI_PROVIDER, n.GEN_AI_MODEL)
 INSTANCES: Final = (n.INSTANCE_ID, "instance")
 _SOURCES: Final = ("job", "instance")
 _BEFORE_S: Final = 600  # how far before a window a counter's last word is looked for
+_EARLY_S: Final = 300  # the first value of a window with resets is the least of its first minutes
 _LABEL: Final = r'(?:[a-zA-Z_][a-zA-Z0-9_]*|"(?:[^"\\\n]|\\.)+")'
 _MATCHER: Final = re.compile(rf'\s*{_LABEL}\s*(?:=~|!~|!=|=)\s*"(?:[^"\\\n]|\\.)*"\s*')
 
@@ -36,11 +37,15 @@ def checked_selector(selector: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queries:
-    """Writes queries in one naming. `leave_out`: instances whose evidence is known otherwise."""
+    """Writes queries in one naming. `leave_out`: instances whose evidence is known otherwise.
+
+    `reaches_back`: the store's `increase` begins at the sample before the window, as VictoriaMetrics' does.
+    """
 
     naming: Naming = USUAL
     selector: str = ""
     leave_out: Collection[str] = ()
+    reaches_back: bool = False
 
     def series(self, metric: str, part: str = "", more: str = "", *, everybody: bool = False) -> str:
         """A metric's series, without stand-ins and without the instances that are left out."""
@@ -58,14 +63,19 @@ class Queries:
     def gained(self, series: str, by: Collection[str], window_s: int) -> str:
         """How much counters grew in the last `window_s` seconds, exactly, summed by attributes.
 
-        The last value less the one before the window. Less nothing where the counter fell in between, or where it is
-        new while others of its instance are not; less the first value where the whole instance is new to the store. In
-        a window with resets it is `increase`, which extrapolates by up to one interval at each end.
+        The last value less the one before the window; all of the last value where the counter fell in between, or is new
+        while others of its instance are not; less the first value where the whole instance is new to the store. Where a
+        counter was reset within the window it is `increase`, which extrapolates by an interval at most, and what came
+        between the value before the window and the first one in it.
         """
         here, first, before, sources = self._around(series, window_s)
         floor = f"(({before} <= {first}) or 0 * {before} or (0 * {first} and on({sources}) {before}) or {first})"
-        grown = f"(increase({here}) and resets({here}) > 0) or (last_over_time({here}) - {floor})"
-        return f"sum by ({self._by(by)}) ({grown})"
+        reset = f"(increase({here}) and resets({here}) > 0)"
+        if not self.reaches_back:
+            early = min(window_s, _EARLY_S)
+            start = f"min_over_time({series}[{early}s] offset {window_s - early}s)"
+            reset = f"({reset} + (({start} - {before} > 0) or 0 * {first}))"
+        return f"sum by ({self._by(by)}) ({reset} or (last_over_time({here}) - {floor}))"
 
     def lost(self, series: str, by: Collection[str], window_s: int) -> str:
         """How much `gained` may have missed: first values, above 0, of instances that are new to the store."""

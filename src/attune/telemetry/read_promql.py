@@ -137,15 +137,16 @@ class PromQLReader:
         at = look.clock(until)
         if look.naming is None:
             return [f"no {n.ATTEMPTS} there yet; `attune telemetry verify` says what to do"], False, at
-        newest = look.newest(at, until, far_back=not self._watermark_ns)
-        if newest is not None:
-            self._watermark_ns = round((newest - look.ahead_s) * 1e9)
+        newest = look.newest(at, until)
+        if newest is None:  # nobody there, or a store that lost its memory: what is known stays, and grows old
+            return [], False, at
+        self._watermark_ns = round((newest - look.ahead_s) * 1e9)
         span, closed = cut(at, self._window_s)
         past = self._past
         for run in past.behind(span, closed):
             past.keep(look.measure(run, until), whole=not look.warnings)
         found = look.measure([span], until)[span]
-        past.keep_open(span, found, whole=not look.warnings)
+        past.keep_open(span, found, leave_out=look.leave_out)
         seen = look.sightings(at, until)
         past.tidy(closed)
         pending = self._read_history(closed, until, half)

@@ -147,7 +147,7 @@ def _instance(look: Look, series: str, there: Collection[str], until: float) -> 
 
 
 def _freshness(look: Look, at: int, until: float) -> Iterator[Finding]:
-    newest = look.newest(at, until, far_back=True)
+    newest = look.newest(at, until)
     if newest is None:
         yield Finding(what="newest sample", ok=False, seen="none within a day", remedy=_SEND)
         return
