@@ -43,15 +43,15 @@ class Nowhere(SpanExporter):
 
 
 def cpu_us(call: Callable[[], Any], batches: int = 15, calls: int = 400) -> float:
-    """The least CPU microseconds a call, of several batches."""
+    """The least CPU microseconds of this thread for a call, of several batches."""
     for _ in range(100):
         call()
     best = float("inf")
     for _ in range(batches):
-        before = time.process_time()
+        before = time.thread_time()
         for _ in range(calls):
             call()
-        best = min(best, (time.process_time() - before) / calls * 1e6)
+        best = min(best, (time.thread_time() - before) / calls * 1e6)
     return best
 
 
@@ -63,7 +63,7 @@ def main() -> int:
     print(f"bare client                 {base:8.1f} us")
     worst = 0
     traces = TracerProvider()
-    traces.add_span_processor(BatchSpanProcessor(Nowhere()))
+    traces.add_span_processor(BatchSpanProcessor(Nowhere(), max_queue_size=100_000))
     meters = MeterProvider([InMemoryMetricReader()])
     for name, bound, words in (
         ("telemetry off", 30, {}),

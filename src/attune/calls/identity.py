@@ -8,16 +8,15 @@ from __future__ import annotations
 import base64
 import functools
 import json
-import os
 
 from attune.models.performance import Series
 
 _VERSION = "c1"
 
 
-def call_id(series: Series, at_us: int) -> str:
-    """A fresh id for a call that began at `at_us` (epoch microseconds)."""
-    return f"{_VERSION}.{os.urandom(6).hex()}.{at_us:x}.{_cell(series)}"
+def call_id(series: Series, at_us: int, bits: int) -> str:
+    """A fresh id for a call that began at `at_us` (epoch microseconds); `bits` are 48 that no other call has."""
+    return f"{_VERSION}.{bits:012x}.{at_us:x}.{_cell(series)}"
 
 
 @functools.lru_cache(maxsize=4096)  # cells are few, and their encoding costs more than the rest of an id

@@ -67,6 +67,7 @@ class Runtime:
         self.live = live
         self.clock: Clock = live.clock or SystemClock()
         self.dice: Callable[[], float] = live.dice or random.Random(settings.seed).random
+        self.ids = random.Random()  # seeded once by the system: asking it for every id costs more than the id
         self.faults: Counter[str] = Counter()
         self.abandoned: deque[Abandoned] = deque()
         self.windows = Windows(writer=uuid.uuid4().hex, max_series=settings.max_series)
@@ -284,6 +285,7 @@ class Runtime:
                 return
             self._pid = os.getpid()
             self._background.forget()
+            self.ids = random.Random()
             self.windows = Windows(writer=uuid.uuid4().hex, max_series=self.settings.max_series)
             self.circuits = self._make_circuits()
             self.abandoned.clear()

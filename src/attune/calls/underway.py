@@ -232,7 +232,7 @@ class Call:
         last = self.tries[-1].target if self.tries else self.question.targets[self.question.default]
         series = self.series(account.answered or last)
         record = self.record = CallRecord(
-            id=call_id(series, account.answered_us),
+            id=call_id(series, account.answered_us, self.runtime.ids.getrandbits(48)),
             workflow=series.workflow,
             stage=series.stage,
             decision=self.decision,
