@@ -5,6 +5,7 @@ Retries are off in every run: an outage of seconds would only be waited through.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -15,9 +16,8 @@ import anthropic
 from attune.cli.demo.traffic import Task
 
 MAX_TOKENS: Final = 256
-_PAST_PROXIES: Final = {
-    "http://127.0.0.1": None
-}  # the SDK mounts the environment's proxies even where it is not trusted
+# The SDK mounts the environment's proxies even on a client that does not trust the environment.
+_PAST_PROXIES: Final[Mapping[str, None]] = {"http://127.0.0.1": None}
 
 
 @dataclass(frozen=True, slots=True)

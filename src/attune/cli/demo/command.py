@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -58,36 +59,71 @@ def demo(
     opens for 0.6 s here. Needs no key and no network. With --stack, the same
     run also goes through a real collector into real stores on this machine.
     """
+    asked = _Asked(
+        calls=calls, seed=seed, out=out, as_json=as_json, live=live, max_usd=max_usd, stack=stack, collector=collector,
+        keep=keep,
+    )  # fmt: skip
+    raise typer.Exit(_attempt(asked))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """The command's words."""
+
+    calls: int | None
+    seed: int
+    out: Path | None
+    as_json: bool
+    live: bool
+    max_usd: float
+    stack: bool
+    collector: Path | None
+    keep: bool
+
+
+def _attempt(asked: _Asked) -> int:
+    """The exit status. What goes wrong is one line."""
     from rich.console import Console
 
     from attune.errors import AttuneError, ConfigError
 
     console = Console(stderr=True)
     try:
-        _check(live=live, stack=stack, collector=collector, keep=keep)
-        with ExitStack() as open_:
-            there = _beside(open_, console, collector) if stack else None
-            listen = () if there is None else (there.listen,)
-            course = _run(console, *listen, calls=calls, seed=seed, out=out, live=live, max_usd=max_usd)
-            agrees = _report(course, there, as_json=as_json)
-            if keep:
-                _keep(console)
+        return 0 if _show(console, asked) else 1
     except ConfigError as error:
-        raise typer.Exit(_tell(console, str(error), 2)) from None
+        return _tell(console, str(error), 2)
     except (AttuneError, OSError) as error:
-        raise typer.Exit(_tell(console, str(error), 1)) from None
+        return _tell(console, str(error), 1)
     except KeyboardInterrupt:
-        raise typer.Exit(_tell(console, "stopped.", 130)) from None
-    raise typer.Exit(0 if agrees else 1)
+        return _tell(console, "stopped.", 130)
 
 
-def _check(*, live: bool, stack: bool, collector: Path | None, keep: bool) -> None:
+def _show(console: Console, asked: _Asked) -> bool:
+    """Run it and tell it; whether every second process agrees."""
+    _check(asked)
+    with ExitStack() as open_:
+        there = _beside(open_, console, asked.collector) if asked.stack else None
+        listen = () if there is None else (there.listen,)
+        agrees = _report(_run(console, asked, *listen), there, as_json=asked.as_json)
+        if asked.keep:
+            _keep(console)
+    return agrees
+
+
+def _check(asked: _Asked) -> None:
     from attune.errors import ConfigError
 
-    if stack and live:
+    if asked.stack and asked.live:
         raise ConfigError("--stack shows the scripted demo: leave out --live.")
-    if not stack and (keep or collector is not None):
-        raise ConfigError(f"{'--keep' if keep else '--collector'} goes with --stack.")
+    if not asked.stack and (asked.keep or asked.collector is not None):
+        raise ConfigError(f"{'--keep' if asked.keep else '--collector'} goes with --stack.")
+    if asked.live:
+        from attune.cli.demo.live import checked_key
+
+        checked_key(os.environ, asked.max_usd)
+    fewest = 1 if asked.live else FEWEST_CALLS
+    if asked.calls is not None and not fewest <= asked.calls <= MOST_CALLS:
+        raise ConfigError(f"--calls {asked.calls}: give a number from {fewest} to {MOST_CALLS:,}.")
 
 
 def _beside(open_: ExitStack, console: Console, collector: Path | None) -> Stack:
@@ -102,27 +138,19 @@ def _keep(console: Console) -> None:
     keep(console)
 
 
-def _run(
-    console: Console, *listen: Listen, calls: int | None, seed: int, out: Path | None, live: bool, max_usd: float
-) -> Course:
+def _run(console: Console, asked: _Asked, *listen: Listen) -> Course:
     from attune.cli.demo.course import run_scripted
-    from attune.cli.demo.live import checked_key, run_live
+    from attune.cli.demo.live import run_live
     from attune.cli.demo.show import Display
     from attune.cli.demo.traffic import real_tasks, scripted_tasks
-    from attune.errors import ConfigError
     from attune.models import CircuitBreaker
 
-    fewest = 1 if live else FEWEST_CALLS
-    many = calls if calls is not None else LIVE_CALLS if live else CALLS
-    if not fewest <= many <= MOST_CALLS:
-        raise ConfigError(f"--calls {many}: give a number from {fewest} to {MOST_CALLS:,}.")
-    if live:
-        checked_key(os.environ, max_usd)
-    where = _directory(out)
-    with Display(console, many, lambda: CircuitBreaker().get_status()) as display:
-        if live:
-            return run_live(real_tasks(many, seed), seed, where, display, max_usd=max_usd)
-        return run_scripted(scripted_tasks(many, seed), seed, where, display, *listen)
+    calls = asked.calls if asked.calls is not None else LIVE_CALLS if asked.live else CALLS
+    where, seed = _directory(asked.out), asked.seed
+    with Display(console, calls, lambda: CircuitBreaker().get_status()) as display:
+        if asked.live:
+            return run_live(real_tasks(calls, seed), seed, where, display, max_usd=asked.max_usd)
+        return run_scripted(scripted_tasks(calls, seed), seed, where, display, *listen)
 
 
 def _directory(out: Path | None) -> Path:

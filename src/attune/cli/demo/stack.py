@@ -25,7 +25,7 @@ from attune.telemetry.names import SPAN_ROUTE
 
 EXPORT_S: Final = 0.5
 _TRIES: Final = 3
-_QUICKER: Final = {"COLLECTOR_DECISION_WAIT": "2s", "COLLECTOR_SPAN_METRICS_FLUSH": "1s"}
+_QUICKER: Final[Mapping[str, str]] = {"COLLECTOR_DECISION_WAIT": "2s", "COLLECTOR_SPAN_METRICS_FLUSH": "1s"}
 _COLLECTOR_PORTS: Final = ("grpc", "http", "health", "metrics")
 _JAEGER: Final[Mapping[str, str]] = {  # every port that it opens
     "jaeger": "query.http-server.host-port",
@@ -111,58 +111,68 @@ def _start(
     ports = free_ports(_PORTS)
     at = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
     plain = {"PATH": environ.get("PATH", "")}
-    # its own queries are not traced: it would send them to a fixed port, and wait for an answer as it stops
-    quiet = {**plain, "SPAN_STORAGE_TYPE": "memory", "OTEL_TRACES_SAMPLER": "always_off"}
-    programs.start(
-        "jaeger",
-        [binaries["jaeger"], *(f"--{flag}={at[port]}" for port, flag in _JAEGER.items())],
-        url=f"http://{at['jaeger']}",
-        ready=f"http://{at['jaeger.admin']}/",
-        environ=quiet,
-    )
-    programs.start(
-        "alertmanager",
-        [binaries["alertmanager"], f"--config.file={shipped / 'alertmanager.yml'}", "--storage.path=data",
-         f"--web.listen-address={at['alertmanager']}", "--cluster.listen-address="],
-        url=f"http://{at['alertmanager']}",
-        ready=f"http://{at['alertmanager']}/-/ready",
-        environ=plain,
-    )  # fmt: skip
-    (folder / "prometheus.yml").write_text(_prometheus(shipped, at), "utf-8")
-    programs.start(
-        "prometheus",
-        [binaries["prometheus"], f"--config.file={folder / 'prometheus.yml'}", "--storage.tsdb.path=data",
-         f"--web.listen-address={at['prometheus']}", "--web.enable-otlp-receiver",
-         "--enable-feature=exemplar-storage"],
-        url=f"http://{at['prometheus']}",
-        ready=f"http://{at['prometheus']}/-/ready",
-        environ=plain,
-    )  # fmt: skip
+    jaeger = _trace_store(programs, binaries["jaeger"], at, plain)
+    alertmanager = _alertmanager(programs, binaries["alertmanager"], shipped, at["alertmanager"], plain)
+    config = folder / "prometheus.yml"
+    config.write_text(_prometheus(shipped, at), "utf-8")
+    prometheus = _metric_store(programs, binaries["prometheus"], config, at["prometheus"], plain)
     stores = {
-        "COLLECTOR_METRICS_URL": f"http://{at['prometheus']}/api/v1/otlp",
+        "COLLECTOR_METRICS_URL": f"{prometheus.url}/api/v1/otlp",
         "COLLECTOR_TRACES_URL": f"http://{at['jaeger.otlp']}",
         "COLLECTOR_QUEUE": str(folder / "queue"),
     }
-    for part, more in (
-        ("gateway", {**stores, **_QUICKER}),
-        ("agent", {"COLLECTOR_GATEWAY": f"http://{at['gateway.http']}"}),
-    ):
-        _collector(programs, part, binaries["otelcol"], shipped, ports, {**plain, **more})
+    otelcol = binaries["otelcol"]
+    gateway = _collector(programs, "gateway", otelcol, shipped, ports, {**plain, **stores, **_QUICKER})
+    agent = _collector(programs, "agent", otelcol, shipped, ports, {**plain, "COLLECTOR_GATEWAY": gateway.url})
     return Stack(
-        otlp=f"http://{at['agent.http']}",
-        prometheus=f"http://{at['prometheus']}",
-        alertmanager=f"http://{at['alertmanager']}",
-        jaeger=f"http://{at['jaeger']}",
+        otlp=agent.url,
+        prometheus=prometheus.url,
+        alertmanager=alertmanager.url,
+        jaeger=jaeger.url,
         programs=tuple(programs.started),
     )
 
 
+def _trace_store(programs: Programs, binary: Path, at: Mapping[str, str], environ: Mapping[str, str]) -> Program:
+    # its own queries are not traced: it would send them to a fixed port, and wait for an answer as it stops
+    quiet = {"SPAN_STORAGE_TYPE": "memory", "OTEL_TRACES_SAMPLER": "always_off"}
+    return programs.start(
+        "jaeger",
+        [binary, *(f"--{flag}={at[port]}" for port, flag in _JAEGER.items())],
+        url=f"http://{at['jaeger']}",
+        ready=f"http://{at['jaeger.admin']}/",
+        environ={**environ, **quiet},
+    )
+
+
+def _alertmanager(programs: Programs, binary: Path, shipped: Path, at: str, environ: Mapping[str, str]) -> Program:
+    return programs.start(
+        "alertmanager",
+        [binary, f"--config.file={shipped / 'alertmanager.yml'}", "--storage.path=data",
+         f"--web.listen-address={at}", "--cluster.listen-address="],
+        url=f"http://{at}",
+        ready=f"http://{at}/-/ready",
+        environ=environ,
+    )  # fmt: skip
+
+
+def _metric_store(programs: Programs, binary: Path, config: Path, at: str, environ: Mapping[str, str]) -> Program:
+    return programs.start(
+        "prometheus",
+        [binary, f"--config.file={config}", "--storage.tsdb.path=data", f"--web.listen-address={at}",
+         "--web.enable-otlp-receiver", "--enable-feature=exemplar-storage"],
+        url=f"http://{at}",
+        ready=f"http://{at}/-/ready",
+        environ=environ,
+    )  # fmt: skip
+
+
 def _collector(
     programs: Programs, part: str, binary: Path, shipped: Path, ports: Mapping[str, int], environ: Mapping[str, str]
-) -> None:
+) -> Program:
     at = {port: f"127.0.0.1:{ports[f'{part}.{port}']}" for port in _COLLECTOR_PORTS}
     own = {f"COLLECTOR_{port.upper()}": at[port] for port in ("grpc", "http", "health")}
-    programs.start(
+    return programs.start(
         part,
         [binary, f"--config={shipped / part}.yaml"],
         url=f"http://{at['http']}",
