@@ -426,6 +426,18 @@ def test_the_fleet_weighs_in_a_decision(store, reader):
     assert stat.n == pytest.approx(100, rel=0.02) and stat.s / stat.n == pytest.approx(0.9, rel=0.01)
 
 
+def test_latencies_of_a_row_that_grows_count_once(store, reader):
+    """The open hour is told again and again; the model's latencies over all cells hear only of what is new."""
+    windows, one, cursor = Windows(writer="me"), reader(), None
+    for n in (10, 20, 20, 30):
+        store.says |= {"seconds": [(LABELS, n)], "buckets": [({**LABELS, "le": le}, n) for le in ("1.5", "+Inf")]}
+        busy(store, n)
+        batch = one.poll(cursor)
+        cursor = batch.cursor
+        windows.absorb(batch.rows, scope="fleet")
+    assert windows.snapshot(AT).pooled("anthropic", "claude-haiku-4-5").timed == 30
+
+
 @pytest.mark.parametrize(
     ("words", "url"),
     [

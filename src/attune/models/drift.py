@@ -9,8 +9,9 @@ from __future__ import annotations
 from math import log
 from typing import Final
 
-from attune.models.histogram import Latest
+from attune.models.histogram import Latest, added
 from attune.models.ledger import Line, Quality
+from attune.models.tally import Tally
 
 # Constants by replay of public outcome tables, 2026-11: lower thresholds raise false alarms in steady traffic.
 CELL_DROP: Final = 0.75  # a cell's change worth noticing: three quarters of the expected success
@@ -92,10 +93,14 @@ class Track:
         if self.timed > 4000:
             self._halve()
 
-    def absorb(self, buckets: tuple[tuple[int, int], ...], scale: int) -> None:
-        """Count the latencies of others."""
-        self.hist.include(buckets, scale)
-        self.timed += sum(count for _, count in buckets)
+    def absorb(self, tally: Tally, known: Tally | None = None) -> None:
+        """Count the latencies of others: of a row that is known, what it grew by."""
+        buckets, scale = dict(tally.buckets), tally.scale
+        if known is not None:
+            buckets, scale = added(buckets, scale, ((index, -count) for index, count in known.buckets), known.scale)
+        grown = [(index, count) for index, count in buckets.items() if count > 0]
+        self.hist.include(grown, scale)
+        self.timed += sum(count for _, count in grown)
         while self.timed > 4000:
             self._halve()
 

@@ -207,12 +207,13 @@ class Windows:
         if self._snapshot.at_s and row.bucket_s > self._snapshot.at_s + _AHEAD_S:
             return None
         line = self._line(row.series)
+        known = (line.host if scope == "host" else line.fleet).get(row.bucket_s // BUCKET_S, {}).get(row.writer)
         if not line.absorb(row, scope):
             return None
         self._dirty[line.series] = line
         self._interrupt(line.series[:2])
         self._heard_s = max(self._heard_s, float(row.bucket_s))
-        self._track(line).absorb(row.tally.buckets, row.tally.scale)
+        self._track(line).absorb(row.tally, known.tally if known is not None else None)
         if row.tally.judged and line.series[:2] not in self._judged:
             self._mark_judged(line.series[:2])
         return line
