@@ -7,7 +7,7 @@ side moves nothing. Keeps no totals and decides nothing about what they mean.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final
 
 from attune.models.tally import Series
@@ -97,7 +97,7 @@ class Look:
         self.bad += sum(reading.bad for reading in readings.values())
         return {span: readings[span.end].found() for span in spans}
 
-    def instant(self, query: str, at: int, until: float) -> list[Sample]:
+    def instant(self, query: str, at: int, until: float) -> Iterator[Sample]:
         """One instant query."""
         return self._samples(self.api.ask("query", {"query": query, "time": str(at), **self._bounds(until)}, until))
 
@@ -121,7 +121,7 @@ class Look:
                 if taken % _BREATH == 0:
                     time.sleep(0)
 
-    def _samples(self, answer: Answer) -> list[Sample]:
+    def _samples(self, answer: Answer) -> Iterator[Sample]:
         samples = answer.samples(self._max_rows)
         if answer.warnings:
             self.warnings.append(f"the store warns that an answer is not whole ({len(answer.warnings)} warnings)")

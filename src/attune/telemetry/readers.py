@@ -5,6 +5,7 @@ Knows which word means which reader, and nothing of any reader's work.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from importlib import import_module
 
@@ -22,11 +23,13 @@ def from_text(text: str, *, now: Callable[[], float] | None = None) -> Telemetry
     elif text.startswith(("promql+http://", "promql+https://")):
         module, name = "attune.telemetry.read_promql", "PromQLReader"
     else:
-        raise ConfigError(f"{text!r} is no reader. Write file:PATH or promql+http(s)://HOST/PATH.")
+        raise ConfigError(
+            f"{re.sub('//[^/]*@', '//', text)!r} is no reader. Write file:PATH or promql+http(s)://HOST/PATH."
+        )
     try:
         reader: TelemetryReader = getattr(import_module(module), name).from_text(
             text, **({} if now is None else {"now": now})
         )
     except ImportError as error:
-        raise ConfigError(f"{text!r} needs a package that is not installed: {error.name}.") from error
+        raise ConfigError(f"{text.partition(':')[0]!r} needs a package that is not installed: {error.name}.") from error
     return reader
