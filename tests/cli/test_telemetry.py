@@ -182,3 +182,12 @@ def test_status_shows_files_stores_and_readers(store, monkeypatch):
 def test_status_is_1_where_a_reader_cannot_read():
     status, out, _ = attune("status", "--from", "promql+http://127.0.0.1:9", "--json")
     assert status == 1 and "cannot be reached" in json.loads(out)["readers"][0]["error"]
+
+
+def test_routes_read_a_store_too(store):
+    """What the fleet counted, as a question's evidence."""
+    store.at = int(time.time())
+    store.says["attempts"] = [(attempts(), 57), (attempts("failure", error="overloaded"), 3)]
+    done = RUN.invoke(app, ["routes", "stats", "review", "--from", f"promql+{store.url}?window_s=3600", "--json"])
+    told = json.loads(done.stdout)
+    assert done.exit_code == 0 and told["total_calls"] == 60 and told["avg_success_rate"] == pytest.approx(0.95)

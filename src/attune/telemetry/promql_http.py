@@ -118,6 +118,7 @@ class Api:
         self._max = max_bytes
         self._now = now
         self._client: Any = None
+        self._context: Any = None
         self._pid = 0
         secret = bool(basic or token_file or {name.lower() for name in self._headers} - _HARMLESS)
         if secret and parts.scheme == "http" and not _near(self.host):
@@ -151,7 +152,7 @@ class Api:
         return self._understood(status, headers, body, asked)
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Let go of the connections; the next request opens one again."""
         client, self._client = self._client, None
         if client is not None and self._pid == os.getpid():
             client.close()
@@ -171,6 +172,8 @@ class Api:
     def _trust(self) -> Any:
         if self._url.startswith("http:"):
             return False
+        if self._context is not None:
+            return self._context
         import ssl
 
         ca_file, cert_file, key_file = self._tls
@@ -182,6 +185,7 @@ class Api:
             raise TelemetryError(
                 f"The certificates for {self.host} cannot be read. Check ca_file, cert_file and key_file."
             ) from error
+        self._context = context
         return context
 
     def _sent(self) -> dict[str, str]:

@@ -113,7 +113,10 @@ class PromQLReader:
         if began < self._next and not anew:
             return Batch(cursor=self._cursor, watermark_ns=self._watermark_ns, complete=self._complete)
         budget = min(deadline_s, TOTAL_S)
-        warnings, pending, at = self._refresh(began + budget, began + budget / 2)
+        try:
+            warnings, pending, at = self._refresh(began + budget, began + budget / 2)
+        finally:
+            self.look.api.close()  # until the next look a connection would only grow stale
         rows = self._changed(at, anew=anew)
         self._next = 0.0 if pending else began + self._every_s
         self._complete = not (warnings or pending or self.sparse)
