@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attune.errors import ConfigError
@@ -55,6 +55,7 @@ def told(answers):
     return Found({SERIES: Tally(answers=answers)}, {})
 
 
+@settings(max_examples=25)
 @given(st.integers(1, 200))
 def test_as_time_goes_nothing_is_lost_or_doubled(hours):
     """One answer an hour, looked at each hour: the sum is always what the window holds; hours become days by themselves."""
