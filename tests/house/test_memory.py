@@ -17,7 +17,6 @@ MARKED = {
     "attune.calls.start:_limits": "one frozen Limits for each combination of settings: a pure function of them",
     "attune.calls.identity:_cell": "the text of a cell: a pure function of its series, at most 4096 of them",
     "attune.clients.stainless:_is_stream_type": "one answer for each class: a pure function of it",
-    "attune.clients.stainless:_tapped": "one subclass for each stream class of an SDK",
     "attune.clients.refusals:_dual_class": "one class for each pair of bases, since `except` and pickle compare identity",
 }
 
