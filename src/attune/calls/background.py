@@ -100,7 +100,7 @@ class Background:
             refresh_s=self._settings.refresh_s,
             on_fault=self._fault,
             on_age=self._age,
-            on_round=self._on_round,
+            on_round=self._round,
         )
 
     def _readers(self) -> tuple[Any, ...]:
@@ -125,3 +125,10 @@ class Background:
     def _age(self, reader: str, age_s: float) -> None:
         self._ages[reader] = (age_s, self._clock.monotonic())
         self._on_age(reader, age_s)
+
+    def _round(self) -> None:
+        """A reader that fails says nothing, and its news grows older all the same."""
+        now = self._clock.monotonic()
+        for reader, (age_s, at) in list(self._ages.items()):
+            self._on_age(reader, age_s + now - at)
+        self._on_round()
