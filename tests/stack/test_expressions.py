@@ -29,6 +29,11 @@ pytestmark = pytest.mark.needs("prometheus", "otelcol", "jaeger")
 
 # Panels and queries that this run leaves empty, and why.
 EMPTY: dict[str, str] = {}
+
+# Recorded series that this run cannot have, and why: a rule that records one is still evaluated without an error.
+SILENT = {
+    "attune:process_lost:increase5m": "only a process that lost spans tells of it; rules/tests has one, and no span is lost here"
+}
 # The one remark that is let pass: the collector's own counters have no suffix in this version (0.159).
 TOLERATED = re.compile(r'might not be a counter, .*: "otelcol_\w+" ')
 # What Grafana would put in, for a dashboard of the last quarter of an hour.
@@ -168,7 +173,7 @@ def test_every_rule_evaluates(run):
     missing = [
         name for name in sorted(shown.recorded()) if not run.ask("query", query=name, time=run.ended)["data"]["result"]
     ]
-    assert missing == []
+    assert missing == sorted(SILENT)
     for rule in rules:
         if rule["type"] == "alerting":
             assert complaint(run.evaluate(rule["query"], instant=True)) == "", rule["name"]

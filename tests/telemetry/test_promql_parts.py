@@ -36,6 +36,13 @@ def test_the_past_is_cut_without_gap_or_overlap(at, window):
     assert len(closed) <= 48 + 31
 
 
+@given(TIMES, st.integers(60, DAY_S))
+def test_no_minute_of_a_window_of_hours_is_left_out(at, window):
+    """At whatever minute it is asked: an hour of a short window that is dropped would be half of the evidence."""
+    span, closed = cut(at, window)
+    assert (closed[-1].start if closed else span.start) <= at - window
+
+
 @given(TIMES, WINDOWS, st.sets(st.integers(0, 60)))
 def test_runs_hold_exactly_what_is_missing(at, window, holes):
     _, closed = cut(at, window)

@@ -28,13 +28,17 @@ class Span(NamedTuple):
 
 
 def cut(at: int, window_s: int) -> tuple[Span, list[Span]]:
-    """The open span that ends at `at`, and the closed ones of the window, newest first: days by their middle."""
+    """The open span that ends at `at`, and the closed ones of the window, newest first.
+
+    A short window is one open span. Of a longer one the hour in which it begins counts whole, else up to an hour would be
+    missing; of days the middle decides.
+    """
     oldest = at - window_s
     begin = (at - OPEN_S) // HOUR_S * HOUR_S
-    if begin <= oldest:
+    if window_s <= HOUR_S + OPEN_S or begin <= oldest:  # no longer than an open span may be: one span, to the second
         return Span(oldest, at), []
     midnight = (begin - DAY_S) // DAY_S * DAY_S
-    closed = [Span(end - HOUR_S, end) for end in range(begin, midnight, -HOUR_S) if end - HOUR_S >= oldest]
+    closed = [Span(end - HOUR_S, end) for end in range(begin, midnight, -HOUR_S) if end > oldest]
     if midnight > oldest:
         closed += [Span(end - DAY_S, end) for end in range(midnight, oldest + DAY_S // 2, -DAY_S)]
     return Span(begin, at), closed
