@@ -123,7 +123,10 @@ def run(lasting_yard, tmp_path_factory):
         assert service.tracers.force_flush()
         assert service.meters.force_flush()
         ready = Run(prometheus, jaeger, service.spans, began, time.time())
-        recorded = sorted(shown.recorded() - SILENT.keys())  # some need two scrapes of what traffic brought
+        recorded = [
+            *sorted(shown.recorded() - SILENT.keys()),
+            'attune:collector_lost:rate5m{job=~"otelcol-.+"}',
+        ]  # some need two scrapes of what traffic brought
         collectors.soon(lambda: all(ready.ask("query", query=name)["data"]["result"] for name in recorded), 30)
         ready.ended = time.time()
         yield ready
