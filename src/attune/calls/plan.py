@@ -1,6 +1,6 @@
 """The way of one call: decide, admit, send, settle, and what comes after a failure. The order is written here, once.
 
-A plan is a generator: it yields effects (Send, Sleep, Judge) and is given Replies, so that a sync and an async driver run
+A plan is a generator: it yields effects (Send, Sleep, Ask) and is given Replies, so that a sync and an async driver run
 the same steps. It performs nothing itself and knows no clock, client or signal but through the Call it is handed.
 """
 
