@@ -72,7 +72,9 @@ class Run:
         """The answer to an expression: at the end of the run, or all along it."""
         if instant:
             return self.ask("query", query=expr, time=self.ended)
-        return self.ask("query_range", query=expr, start=self.began, end=self.ended, step=STEP_S)
+        # The steps are laid from the end backwards: laid from the start, the last of them may stop short of what was just recorded.
+        start = self.ended - math.ceil((self.ended - self.began) / STEP_S) * STEP_S
+        return self.ask("query_range", query=expr, start=start, end=self.ended, step=STEP_S)
 
 
 def filled(text: str) -> str:
@@ -130,6 +132,19 @@ def run(lasting_yard, tmp_path_factory):
         collectors.soon(lambda: all(ready.ask("query", query=name)["data"]["result"] for name in recorded), 30)
         ready.ended = time.time()
         yield ready
+
+
+def test_the_last_step_of_a_range_is_the_end_of_the_run(monkeypatch):
+    """A series recorded in the last second of the run is on the range, however the beginning lies on the grid."""
+    asked = []
+    monkeypatch.setattr(Run, "ask", lambda _run, path, **words: asked.append(words) or {})
+    for began in (100.0, 100.4, 100.999):
+        Run(None, None, (), began, 110.9).evaluate("up", instant=False)
+    for words in asked:
+        steps = (words["end"] - words["start"]) / words["step"]
+        assert words["end"] == 110.9
+        assert steps == round(steps)
+    assert [words["start"] <= began for words, began in zip(asked, (100.0, 100.4, 100.999), strict=True)] == [True] * 3
 
 
 def complaint(answer: dict[str, Any]) -> str:
