@@ -16,7 +16,7 @@ from attune.calls.attempt import Try
 from attune.calls.stream import Settlement, Unwatched
 from attune.calls.underway import Call, outcome_of
 from attune.clients.dialect import NOTHING, Dialect, Facts, Request
-from attune.errors import CallError, NoModelAvailable
+from attune.errors import CallError, NoModelAvailable, StreamInterrupted
 from attune.models.call import Target
 from attune.models.decision import Decision
 
@@ -128,17 +128,26 @@ def _decide(call: Call) -> list[Target]:
 def _attempts(call: Call, order: list[Target], limits: Limits) -> Generator[Effect, Reply, tuple[Try, Reply]]:
     """Attempts until one answers. What the provider raised last is raised again, the same object."""
     admission = Admission(call, order, limits)
+    cut: tuple[Try, Reply] | None = None
     while True:
-        while (wait_s := admission.seek()) > 0:
-            if (waited := (yield Sleep(wait_s))).error is not None:  # cancelled in the wait
-                raise waited.error
+        try:
+            while (wait_s := admission.seek()) > 0:
+                if (waited := (yield Sleep(wait_s))).error is not None:  # cancelled in the wait
+                    raise waited.error
+        except StreamInterrupted:  # of our making: unless strict, the caller gets the stream as it came
+            if cut is None or call.runtime.settings.strict_streams:
+                raise
+            return cut
         attempt = admission.open()
         # a function's generator runs its body only when it is read: up to its first item, it runs under the attempt
         hold = call.request.client is None or (len(order) > 1 and call.mode == "enforce")
         reply = yield Send(call, attempt, hold)
-        if reply.error is None or not attempt.open:  # closed: what is inside the function took the call over
+        error = reply.error
+        if error is None and hold and (error := call.cut_short(attempt)) is not None:
+            cut = (attempt, reply)
+        if error is None or not attempt.open:  # closed: what is inside the function took the call over
             return attempt, reply
-        admission.learn(attempt, call.failed(attempt, reply.error), reply.error)
+        admission.learn(attempt, call.failed(attempt, error), error)
 
 
 def _streamed(call: Call, attempt: Try, value: Any) -> Any:
@@ -188,7 +197,8 @@ def _close(call: Call, error: BaseException) -> None:
         if attempt.open:
             call.failed(attempt, error)
     failure = call.final or call.classify(error)
-    outcome = outcome_of(failure.kind) if not isinstance(error, CallError) else "rejected"
+    refused = call.final is None and isinstance(error, CallError)
+    outcome = "rejected" if refused else outcome_of(failure.kind)
     if call.taken and call.attempts:
         outcome = call.last_outcome()
     if call.finish(outcome, error_type=str(failure.kind)) is not None and len(call.attempts) > 1:

@@ -12,7 +12,6 @@ from typing import Any
 from attune.calls.attempt import Try
 from attune.calls.underway import Call
 from attune.clients.dialect import NOTHING, EventReader
-from attune.errors import StreamInterrupted
 from attune.models.failures import Failure, FailureKind
 
 
@@ -49,8 +48,7 @@ class Settlement:
         self._fail(Failure(kind=FailureKind.STREAM_BROKEN))
         if not self._call.runtime.settings.strict_streams:
             return None
-        error = StreamInterrupted("The stream ended without its terminal event: the answer is cut short.")
-        return self._call.dialect.refusal(error, self._call.request.client)
+        return self._call.interrupted()
 
     def broken(self, error: BaseException) -> None:
         """Reading failed, or the task that read was cancelled."""

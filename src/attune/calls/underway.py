@@ -7,6 +7,7 @@ known here; that is `plan.py`'s.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Protocol
 
 from attune.calls import context, figures
@@ -18,6 +19,7 @@ from attune.calls.settling import settle
 from attune.calls.site import completed
 from attune.calls.telling import Telling
 from attune.clients.dialect import NOTHING, Dialect, Facts, Request
+from attune.errors import CallError, StreamInterrupted
 from attune.models.call import AUTO, Attempt, AttemptKind, CallRecord, Mode, Outcome, Target
 from attune.models.circuits import Permit
 from attune.models.decision import Decision
@@ -160,6 +162,18 @@ class Call:
         attempt.held = events
         attempt.first_us = round((self.now_s() - attempt.started_s) * 1e6)
 
+    def cut_short(self, attempt: Try) -> CallError | None:
+        """What a held stream amounts to that ended without content and without its terminal event; None: it goes on."""
+        reader = attempt.reader
+        if reader is None or reader.content or reader.done or self.request.client is None:
+            return None
+        return self.interrupted()
+
+    def interrupted(self) -> CallError:
+        """A stream that ended without its terminal event, as an error that the SDK's `except` clauses catch."""
+        error = StreamInterrupted("The stream ended without its terminal event: the answer is cut short.")
+        return self.dialect.refusal(error, self.request.client)
+
     def end(self, attempt: Try, outcome: Outcome, *, failure: Failure | None = None, facts: Facts = NOTHING) -> None:
         """Close an attempt, whatever ended it: settle its permit, write it down, tell of it. The first close counts."""
         if not attempt.close():
@@ -194,7 +208,12 @@ class Call:
     def failed(self, attempt: Try, error: BaseException) -> Failure:
         """Close an attempt that raised, and say what that means."""
         failure = self.classify(error)
-        self.end(attempt, failure.rule.outcome, failure=failure)
+        facts = NOTHING
+        if attempt.reader is not None and self.request.client is not None:  # the stream had begun
+            facts = attempt.reader.facts()
+            if failure.kind is FailureKind.CONNECTION:  # it had connected: this stream broke, not the provider's door
+                failure = replace(failure, kind=FailureKind.STREAM_BROKEN)
+        self.end(attempt, failure.rule.outcome, failure=failure, facts=facts)
         return failure
 
     def classify(self, error: BaseException) -> Failure:
@@ -255,8 +274,6 @@ class Call:
     def series(self, target: Target) -> Series:
         """The line of statistics that this call's attempts at a target belong to."""
         return Series(self.question.workflow, self.question.stage, target.provider, target.model)
-
-    # -- pieces
 
 
 def outcome_of(kind: FailureKind) -> Outcome:

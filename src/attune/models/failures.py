@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
-from attune.errors import CallError, CircuitOpenError, DeadlineExceeded
+from attune.errors import CallError, CircuitOpenError, DeadlineExceeded, StreamInterrupted
 
 
 class FailureKind(StrEnum):
@@ -190,6 +190,8 @@ def _kind(error: BaseException, status: int | None, rows: Mapping[str, FailureKi
     if isinstance(error, CallError):
         if isinstance(error, DeadlineExceeded):
             return FailureKind.TIMEOUT
+        if isinstance(error, StreamInterrupted):
+            return FailureKind.STREAM_BROKEN
         return FailureKind.CIRCUIT_OPEN if isinstance(error, CircuitOpenError) else FailureKind.OTHER
     code = _code(error, rows)
     if status is not None and status >= 400:
