@@ -1,0 +1,78 @@
+"""A model that uses the tools it is offered: each of them once, in the order of the offer, before it answers.
+
+The conversation in the request says what was called already, so nothing is remembered here, and the rule holds for every
+API: the offers and the calls are found by their names, wherever an API puts them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_CALLS = ("tool_use", "function_call")  # the type of a block or an item that calls a tool
+_SAMPLES: Mapping[str, Any] = {"string": "sample", "integer": 1, "number": 1.0, "boolean": True, "null": None}
+_DEPTH = 8  # schemas may refer to themselves
+
+
+def next_call(body: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
+    """The first tool offered in this request that the conversation has not called, with an input that fits its schema.
+
+    None where every one was called, or none is offered.
+    """
+    called = set(_called(body))
+    for offer in body.get("tools") or ():
+        told = offer.get("function", offer)
+        schema = told.get("input_schema") or told.get("parameters")
+        if isinstance(name := told.get("name"), str) and name not in called and isinstance(schema, Mapping):
+            return name, sample(schema) or {}
+    return None
+
+
+def sample(schema: Mapping[str, Any]) -> Any:
+    """A value that fits a JSON schema: what is required and nothing else, the first of what is allowed."""
+    return _sample(schema, schema, _DEPTH)
+
+
+def _sample(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> Any:
+    if depth == 0:
+        return None
+    for name in ("const", "default"):
+        if name in schema:
+            return schema[name]
+    if choices := schema.get("enum") or schema.get("examples"):
+        return choices[0]
+    if isinstance(ref := schema.get("$ref"), str):
+        return _sample(_resolved(root, ref), root, depth - 1)
+    for name in ("anyOf", "oneOf", "allOf"):
+        if options := schema.get(name):
+            return _sample(options[0], root, depth - 1)
+    kind = schema.get("type")
+    if kind == "object" or "properties" in schema:
+        properties = schema.get("properties") or {}
+        return {name: _sample(properties.get(name, {}), root, depth - 1) for name in schema.get("required") or ()}
+    if kind == "array":
+        return [_sample(schema.get("items") or {}, root, depth - 1)] * int(schema.get("minItems") or 0)
+    return _SAMPLES.get(kind[0] if isinstance(kind, list) else kind or "string")
+
+
+def _resolved(root: Mapping[str, Any], ref: str) -> Mapping[str, Any]:
+    found: Any = root
+    for step in ref.removeprefix("#/").split("/"):
+        found = found.get(step) or {}
+    return found if isinstance(found, Mapping) else {}
+
+
+def _called(body: Mapping[str, Any]) -> Iterator[str]:
+    """The names of the tools that the conversation has called, wherever the API puts them."""
+    turns = body.get("messages") or body.get("input") or ()
+    for turn in turns if isinstance(turns, list) else ():
+        if not isinstance(turn, Mapping):
+            continue
+        if turn.get("type") in _CALLS:
+            yield str(turn.get("name"))
+        for call in turn.get("tool_calls") or ():
+            yield str((call.get("function") or {}).get("name"))
+        content = turn.get("content")
+        for block in content if isinstance(content, list) else ():
+            if isinstance(block, Mapping) and block.get("type") in _CALLS:
+                yield str(block.get("name"))

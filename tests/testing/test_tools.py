@@ -1,0 +1,69 @@
+"""A scripted model that uses tools: which one comes next, in each API's shape, and with what input."""
+
+from __future__ import annotations
+
+import pytest
+
+from attune.testing.tools import next_call, sample
+
+CITY = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city"]}
+OFFERS = {
+    "messages": [{"name": "weather", "input_schema": CITY}, {"name": "clock", "input_schema": {"type": "object"}}],
+    "chat": [
+        {"type": "function", "function": {"name": "weather", "parameters": CITY}},
+        {"type": "function", "function": {"name": "clock", "parameters": {"type": "object"}}},
+    ],
+    "responses": [
+        {"type": "function", "name": "weather", "parameters": CITY},
+        {"type": "function", "name": "clock", "parameters": {"type": "object"}},
+    ],
+}
+
+
+def conversation(api: str, *called: str) -> dict:
+    """A request after these tools were called."""
+    if api == "messages":
+        said = [{"role": "assistant", "content": [{"type": "tool_use", "name": name, "input": {}}]} for name in called]
+    elif api == "chat":
+        said = [{"role": "assistant", "tool_calls": [{"function": {"name": name}}]} for name in called]
+    else:
+        said = [{"type": "function_call", "name": name} for name in called]
+    turns = [{"role": "user", "content": "hello"}, *said]
+    return {"tools": OFFERS[api], ("input" if api == "responses" else "messages"): turns}
+
+
+@pytest.mark.parametrize("api", OFFERS)
+def test_each_tool_is_called_once_in_the_order_of_the_offer(api):
+    assert next_call(conversation(api)) == ("weather", {"city": "sample"})
+    assert next_call(conversation(api, "weather")) == ("clock", {})
+    assert next_call(conversation(api, "clock")) == ("weather", {"city": "sample"})
+    assert next_call(conversation(api, "weather", "clock")) is None
+
+
+@pytest.mark.parametrize("body", [{}, {"tools": []}, {"tools": [{"type": "web_search"}], "input": "hello"}])
+def test_what_is_not_offered_is_not_called(body):
+    """A provider's own tools have no schema: they are the provider's to call."""
+    assert next_call(body) is None
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"type": "string"}, "sample"),
+        ({"type": ["integer", "null"]}, 1),
+        ({"enum": ["mild", "cold"]}, "mild"),
+        ({"const": 3}, 3),
+        ({"anyOf": [{"type": "boolean"}, {"type": "null"}]}, True),
+        ({"type": "array", "items": {"type": "number"}, "minItems": 2}, [1.0, 1.0]),
+        ({"type": "array", "items": {"type": "number"}}, []),
+        ({"$ref": "#/$defs/Day", "$defs": {"Day": {"enum": ["Monday"]}}}, "Monday"),
+        ({"properties": {"a": {"$ref": "#/$defs/No"}}, "required": ["a"]}, {"a": "sample"}),
+    ],
+)
+def test_an_input_fits_its_schema(schema, value):
+    assert sample(schema) == value
+
+
+def test_a_schema_that_holds_itself_ends():
+    tree = {"$ref": "#/$defs/Tree", "$defs": {"Tree": {"type": "object", "properties": {"left": {"$ref": "#/$defs/Tree"}}, "required": ["left"]}}}  # fmt: skip
+    assert "left" in sample(tree)
