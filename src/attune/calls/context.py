@@ -9,11 +9,11 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
-from types import TracebackType
 from typing import Any, Final, Protocol
 
+from attune.calls.frames import Entered, Frame
 from attune.calls.settings import unknown
 from attune.errors import ConfigError
 from attune.models.call import AUTO, CallRecord, OnInfeasible
@@ -81,51 +81,36 @@ def _number(where: str, name: str, value: Any, wanted: str, *, low: float | None
         raise ConfigError(f"{where}({name}={value!r}): {name} must be {wanted}.")
 
 
-_scope: ContextVar[Scope] = ContextVar("attune_scope", default=NO_SCOPE)
-_captures: ContextVar[tuple[Calls, ...]] = ContextVar("attune_captures", default=())
+_scope: ContextVar[Frame | None] = ContextVar("attune_scope", default=None)
+_captures: ContextVar[Frame | None] = ContextVar("attune_captures", default=None)
+_under_way: ContextVar[Frame | None] = ContextVar("attune_under_way", default=None)
 _last: ContextVar[CallRecord | None] = ContextVar("attune_last_call", default=None)
-_under_way: ContextVar[UnderWay | None] = ContextVar("attune_under_way", default=None)
 
 
-class Entered:
-    """A `with` block that sets one ContextVar and puts it back, even where another context leaves it."""
+class _Scoped(Entered):
+    __slots__ = ()
 
-    __slots__ = ("_tokens", "_value", "_var")
+    def __init__(self, words: Scope) -> None:
+        super().__init__(_scope, words)
 
-    def __init__(self, var: ContextVar[Any], value: Any) -> None:
-        self._var = var
-        self._value = value
-        self._tokens: list[tuple[Token[Any], Any]] = []
-
-    def __enter__(self) -> Any:
-        before = self._var.get()
-        value = self._value.over(before) if isinstance(self._value, Scope) else self._value
-        self._tokens.append((self._var.set(value), before))
-        return value
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        token, before = self._tokens.pop()
-        try:
-            self._var.reset(token)
-        except ValueError:  # left in another context than it was entered in, as async generators may
-            self._var.set(before)
+    def over(self, said: Any, outer: Frame | None) -> Any:
+        return said if outer is None else said.over(outer.value)
 
 
 def scope(**words: Any) -> Entered:
     """Say something of the calls inside the `with` block: see `attune.scope`."""
-    return Entered(_scope, checked("scope", **words))
+    return _Scoped(checked("scope", **words))
 
 
 def scoped(words: Scope) -> Entered:
     """The same, for a scope that is checked already."""
-    return Entered(_scope, words)
+    return _Scoped(words)
 
 
 def current_scope() -> Scope:
     """The scope in force here."""
-    return _scope.get()
+    frame = _scope.get()
+    return NO_SCOPE if frame is None else frame.value
 
 
 class Calls(list[CallRecord]):
@@ -137,21 +122,22 @@ class Calls(list[CallRecord]):
         return math.fsum(record.cost for record in self)
 
 
-class Capture:
-    """`with attune.capture() as calls`."""
+class Capture(Entered):
+    """`with attune.capture() as calls`: each entry has a list of its own."""
 
-    __slots__ = ("_entered",)
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(_captures, None)
 
     def __enter__(self) -> Calls:
         calls = Calls()
-        self._entered = Entered(_captures, (*_captures.get(), calls))
-        self._entered.__enter__()
+        self._var.set(Frame(self, calls, self._var.get()))
         return calls
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._entered.__exit__(kind, error, trace)
+    def over(self, said: Any, outer: Frame | None) -> Any:
+        """The lists of all blocks around this line."""
+        return (said,) if outer is None else (*outer.value, said)
 
 
 def capture() -> Capture:
@@ -161,7 +147,8 @@ def capture() -> Capture:
 
 def captures() -> tuple[Calls, ...]:
     """Who captures the calls that start here."""
-    return _captures.get()
+    frame = _captures.get()
+    return () if frame is None else frame.value
 
 
 def tell(record: CallRecord, listeners: tuple[Calls, ...]) -> None:
@@ -210,7 +197,8 @@ class UnderWay(Protocol):
 
 def under_way() -> UnderWay | None:
     """The routed function's attempt that surrounds this line."""
-    return _under_way.get()
+    frame = _under_way.get()
+    return None if frame is None else frame.value
 
 
 def running(attempt: UnderWay | None) -> Entered:
@@ -230,7 +218,7 @@ def report(
     `usage` is a Usage, or an object or mapping with the token counts of the Anthropic or OpenAI API; `cost_usd` wins over
     what usage and price would give; `latency_s` over the measured duration.
     """
-    if (attempt := _under_way.get()) is None:
+    if (attempt := under_way()) is None:
         return
     for name, value in (("cost_usd", cost_usd), ("latency_s", latency_s)):
         _number("report", name, value, "a finite number, 0 or more", low=None, high=math.inf)
@@ -251,5 +239,5 @@ def report(
 
 def remaining_s() -> float | None:
     """Seconds until the deadline of the routed call that surrounds this line; None without one."""
-    attempt = _under_way.get()
+    attempt = under_way()
     return None if attempt is None else attempt.remaining_s()

@@ -76,6 +76,8 @@ def routed(
     def decorate(function: FunctionT) -> FunctionT:
         import wrapt
 
+        from attune.calls.proxy import Proxy
+
         guarded = Routed(
             function,
             site=site,
@@ -85,8 +87,8 @@ def routed(
             fallback=fallback,
             find=process.current if runtime is None else lambda: runtime,
         )
-        proxy: Any = wrapt.decorator(guarded.wrapper())(function)
-        return proxy  # type: ignore[no-any-return]  # the proxy keeps the function's type
+        decorated: Any = wrapt.decorator(proxy=Proxy)(guarded.wrapper())(function)
+        return decorated  # type: ignore[no-any-return]  # the proxy keeps the function's type
 
     return decorate
 

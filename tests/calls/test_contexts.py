@@ -1,0 +1,230 @@
+"""Where a scope, a capture and the last call reach, and where not: tasks, threads, generators, copies, other processes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import copy
+import pickle
+import threading
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from calls.ways import HAIKU, OPUS, SONNET
+
+import attune
+from attune.calls.context import NO_SCOPE, captures, current_scope, under_way
+from attune.testing import Sandbox
+
+MODELS = [HAIKU, SONNET, OPUS]
+
+
+@attune.routed(workflow="inside", candidates=MODELS, default=HAIKU)
+def ask(model: str = attune.AUTO) -> str:
+    return model
+
+
+@attune.routed(workflow="inside", candidates=MODELS, default=HAIKU)
+async def ask_later(model: str = attune.AUTO) -> str:
+    await asyncio.sleep(0)
+    return model
+
+
+@attune.routed(workflow="inside", candidates=MODELS, default=HAIKU)
+def ask_in_steps(model: str = attune.AUTO) -> Iterator[str]:
+    yield model
+    yield model
+
+
+class Asker:
+    """Every kind of method, decorated from either side."""
+
+    @attune.routed(workflow="inside", candidates=MODELS, default=HAIKU)
+    def plain(self, model: str = attune.AUTO) -> tuple[str, str]:
+        return type(self).__name__, model
+
+    @attune.routed(workflow="inside", candidates=MODELS, default=HAIKU)
+    @classmethod
+    def of_class(cls, model: str = attune.AUTO) -> tuple[str, str]:
+        return cls.__name__, model
+
+    @classmethod
+    @attune.routed(workflow="inside", candidates=MODELS, default=HAIKU)
+    def class_of(cls, model: str = attune.AUTO) -> tuple[str, str]:
+        return cls.__name__, model
+
+    @attune.routed(workflow="inside", candidates=MODELS, default=HAIKU)
+    @staticmethod
+    def static(model: str = attune.AUTO) -> tuple[str, str]:
+        return "static", model
+
+    @staticmethod
+    @attune.routed(workflow="inside", candidates=MODELS, default=HAIKU)
+    def still(model: str = attune.AUTO) -> tuple[str, str]:
+        return "static", model
+
+
+def word() -> str | None:
+    """The session in force here."""
+    return current_scope().session
+
+
+def nothing_is_left() -> bool:
+    """Whether this context is as it was before anything was entered."""
+    return (current_scope(), captures(), under_way()) == (NO_SCOPE, (), None)
+
+
+# -- one scope, many users
+
+
+def test_one_scope_object_serves_many_tasks_at_once(sandbox: Sandbox):
+    """Entered and left in any order, it takes back what it set in each task, and no other task's."""
+    shared = attune.scope(session="shared")
+    turns = {name: asyncio.Event() for name in "abc"}
+
+    async def work(name: str) -> list[str | None]:
+        with attune.scope(session=name):
+            with shared:
+                await turns[name].wait()
+                inside = word()
+            return [inside, word()]
+
+    async def main() -> list[list[str | None]]:
+        tasks = [asyncio.create_task(work(name)) for name in turns]
+        for name in "bac":
+            await asyncio.sleep(0)
+            turns[name].set()
+        return await asyncio.gather(*tasks)
+
+    assert asyncio.run(main()) == [["shared", "a"], ["shared", "b"], ["shared", "c"]]
+
+
+def test_one_scope_object_serves_many_threads_at_once(sandbox: Sandbox):
+    shared, together = attune.scope(session="shared"), threading.Barrier(3)
+
+    def work(name: str) -> list[str | None]:
+        with attune.scope(session=name):
+            with shared:
+                together.wait(5)
+                inside = word()
+                together.wait(5)
+            return [inside, word()]
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(work, "abc")) == [["shared", "a"], ["shared", "b"], ["shared", "c"]]
+
+
+def test_one_scope_object_inside_itself(sandbox: Sandbox):
+    """And one capture: each entry is its own."""
+    shared, captured = attune.scope(session="s"), attune.capture()
+    with shared, captured as outer:
+        with shared, captured as inner:
+            ask()
+        assert word() == "s"
+        ask()
+    assert word() is None
+    assert (len(outer), len(inner)) == (2, 1)
+
+
+def test_blocks_that_are_left_out_of_order(sandbox: Sandbox):
+    """Each takes back its own words, whatever else is in force by then."""
+    first, second = attune.scope(session="first", stage="s"), attune.scope(workflow="w")
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert (current_scope().session, current_scope().stage, current_scope().workflow) == (None, None, "w")
+    second.__exit__(None, None, None)
+    assert nothing_is_left()
+
+
+# -- generators
+
+
+async def in_a_scope() -> AsyncIterator[str | None]:
+    with attune.scope(session="generator's"), attune.capture():
+        yield word()
+        yield word()
+
+
+def test_a_scope_in_an_async_generator_that_another_task_closes(sandbox: Sandbox):
+    """The closing task keeps its own words: nothing of the opener's comes to it."""
+
+    async def main() -> None:
+        items = in_a_scope()
+
+        async def begin() -> None:
+            with attune.scope(session="opener's"):
+                assert await anext(items) == "generator's"
+
+        await asyncio.create_task(begin())
+        with attune.scope(session="closer's"):
+            await items.aclose()
+            assert word() == "closer's"
+        assert nothing_is_left()
+
+    asyncio.run(main())
+
+
+def test_a_scope_in_an_async_generator_that_is_closed_inside_another_scope(sandbox: Sandbox):
+    """Closed in the task that read it, inside a block that was entered since: that block stays in force."""
+
+    async def main() -> None:
+        items = in_a_scope()
+        await anext(items)
+        with attune.scope(session="since"):
+            await items.aclose()
+            assert word() == "since"
+        assert nothing_is_left()
+
+    asyncio.run(main())
+
+
+def test_a_block_that_is_left_in_a_copy_of_its_context(sandbox: Sandbox):
+    """The copy is rid of it; the original, where nobody left it, is not."""
+
+    def main() -> None:
+        block = attune.scope(session="s")
+        block.__enter__()
+        copied = contextvars.copy_context()
+        copied.run(block.__exit__, None, None, None)
+        assert copied.run(word) is None
+        assert word() == "s"
+
+    contextvars.Context().run(main)
+
+
+# -- decorated functions as values
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (ask, HAIKU), (Asker().plain, ("Asker", HAIKU)), (Asker.of_class, ("Asker", HAIKU)),
+        (Asker().of_class, ("Asker", HAIKU)), (Asker.class_of, ("Asker", HAIKU)), (Asker.static, ("static", HAIKU)),
+        (Asker().static, ("static", HAIKU)), (Asker.still, ("static", HAIKU)),
+    ],
+)  # fmt: skip
+def test_a_decorated_function_pickles_as_a_function_does(sandbox: Sandbox, function, expected, protocol):
+    """By its name, so that a process pool takes it."""
+    again = pickle.loads(pickle.dumps(function, protocol))
+    assert again() == expected
+    assert copy.copy(function)() == copy.deepcopy(function)() == expected
+
+
+def test_a_method_that_is_seen_on_its_class_pickles_too(sandbox: Sandbox):
+    assert pickle.loads(pickle.dumps(Asker.plain))(Asker()) == ("Asker", HAIKU)
+    assert copy.deepcopy({"ask": ask})["ask"] is ask
+
+
+def test_a_function_that_is_decorated_twice(sandbox: Sandbox):
+    """Two calls, one inside the other: each decorator says what its own is."""
+    twice: Any = attune.routed(workflow="outside", candidates=MODELS, default=HAIKU)(ask)
+    with attune.capture() as calls:
+        assert twice() == HAIKU
+    assert [(it.workflow, it.outcome, len(it.attempts)) for it in calls] == [
+        ("inside", "success", 1),
+        ("outside", "success", 1),
+    ]
