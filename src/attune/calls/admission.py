@@ -63,7 +63,7 @@ class Admission:
             return 0.0
         if self._last is None:
             return self._rest(refusals)
-        return self._call.safely("retry", self._again) or self._give_up(refusals)
+        return self._call.safely("retry", self._again) or self._cooled(refusals) or self._give_up(refusals)
 
     def open(self) -> Try:
         """Begin the attempt that `seek` found."""
@@ -133,21 +133,26 @@ class Admission:
         return True
 
     def _rest(self, refusals: list[tuple[int, Refusal]]) -> float:
-        """Nothing was tried and every circuit refuses: wait out a short cooldown, probe the one due soonest, or refuse."""
+        """Nothing was tried and every circuit refuses: probe the one due soonest, wait out a short cooldown, or refuse."""
         place, refusal = min(refusals, key=lambda it: (it[1].forced, it[1].cooling, it[1].retry_after_s))
-        call = self._call
-        now = call.now_s()
         if len(self._order) > 1:
-            target = self._order[place]
-            probe = call.runtime.circuits.force_probe
-            permit = call.safely("breaker", probe, target.provider, target.model, endpoint=target.endpoint, now=now)
+            target, now = self._order[place], self._call.now_s()
+            probe = self._call.runtime.circuits.force_probe
+            permit = self._call.safely("breaker", probe, target.provider, target.model, endpoint=target.endpoint, now=now)
             if permit is None or not isinstance(permit, Refusal):
                 self._next = (place, permit, "probe")
                 return 0.0
-        elif refusal.cooling and not self._rested and self._may_wait(refusal.retry_after_s):
-            self._rested = True
-            return max(refusal.retry_after_s, 1e-3)
+        if (wait_s := self._cooled(refusals)) > 0:
+            return wait_s
         raise self._refusal(refusal)
+
+    def _cooled(self, refusals: list[tuple[int, Refusal]]) -> float:
+        """Seconds until the first of them has cooled that only cools; 0.0 where none may be waited for. Once a call."""
+        waits = [refusal.retry_after_s for _, refusal in refusals if refusal.cooling and not refusal.forced]
+        if self._rested or not waits or not self._may_wait(min(waits)):
+            return 0.0
+        self._rested = True
+        return max(min(waits), 1e-3)
 
     def _refusal(self, refusal: Refusal) -> CallError:
         call = self._call
