@@ -6,19 +6,18 @@ Configurations are never edited for a test: all that differs is the environment 
 from __future__ import annotations
 
 import gzip
-import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from stack.launch import Running, Yard, answers, free_port
+from stack.posted import Posted
 
 COLLECTOR = Path(__file__).resolve().parents[2] / "collector"
 PORTS = ("grpc", "http", "health", "metrics")
@@ -49,46 +48,21 @@ def agent(yard: Yard, gateway_url: str, at: Mapping[str, int] | None = None, **e
     return start(yard, "agent.yaml", environ={"COLLECTOR_GATEWAY": gateway_url, **environ}, at=at)
 
 
-class Sink:
+class Sink(Posted):
     """A store that keeps every request of OTLP/HTTP as it came; `status` is what it answers."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.bodies: list[tuple[str, bytes]] = []
         self.headers: list[dict[str, str]] = []
         self.status = 200
-        sink = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if self.headers.get("Content-Encoding") == "gzip":
-                    body = gzip.decompress(body)
-                if sink.status == 200:
-                    sink.bodies.append((self.path, body))
-                    sink.headers.append(dict(self.headers))
-                self.send_response(sink.status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)
+    def take(self, path: str, headers: dict[str, str], body: bytes) -> int:
+        if (status := self.status) == 200:
+            packed = headers.get("Content-Encoding") == "gzip"
+            self.bodies.append((path, gzip.decompress(body) if packed else body))
+            self.headers.append(headers)
+        return status
 
     def everything(self) -> bytes:
         return b"\n".join(body for _, body in list(self.bodies))

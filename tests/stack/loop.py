@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import time
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from stack import collectors
 from stack.launch import Running, Yard, free_port
+from stack.posted import Posted
 
 COLLECTOR = Path(__file__).resolve().parents[2] / "collector"
 # file: pattern -> what stands there in the test
@@ -124,32 +123,17 @@ def _altered(name: str, places: Mapping[str, str]) -> str:
     return text
 
 
-class Webhook:
+class Webhook(Posted):
     """Takes what Alertmanager sends: (monotonic second, "firing" or "resolved", labels) of each alert, as it came."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.alerts: list[tuple[float, str, dict[str, str]]] = []
-        webhook = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                told = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                now = time.monotonic()
-                webhook.alerts.extend((now, it["status"], it["labels"]) for it in told["alerts"])
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/"
+    def take(self, path: str, headers: dict[str, str], body: bytes) -> int:
+        now = time.monotonic()
+        self.alerts.extend((now, it["status"], it["labels"]) for it in json.loads(body)["alerts"])
+        return 200
 
     def heard(self, status: str, since: float, **labels: str) -> float | None:
         """When an alert with these labels was first told with this status, after a moment."""
@@ -157,15 +141,6 @@ class Webhook:
             if at >= since and told == status and labels.items() <= known.items():
                 return at
         return None
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)
 
 
 def fetch(url: str) -> Any:
