@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from attune.errors import CallError
 from attune.models.call import AttemptKind, CircuitState, Target
+from attune.models.failures import Failure
 
 
 class Try:
     """Born when a permit is given, closed by whatever ends the attempt first: an answer, an error, a stream's end."""
 
     __slots__ = (
-        "_open", "at_us", "explored", "first_us", "held", "index", "kind", "permit", "reader", "reported", "span",
+        "_open", "at_us", "explored", "facts", "first_us", "held", "index", "kind", "permit", "reader", "reported", "span",
         "started_s", "state", "target",
     )  # fmt: skip
 
@@ -40,6 +42,7 @@ class Try:
         self.at_us = at_us  # epoch microseconds
         self.span: Any = None
         self.reader: Any = None
+        self.facts: Any = None  # what a whole answer says, once it was read
         self.held: list[Any] = []
         self.first_us: int | None = None
         self.reported: Any = None
@@ -56,6 +59,14 @@ class Try:
     def open(self) -> bool:
         """Whether nothing has ended it yet."""
         return bool(self._open)
+
+
+class SaidSo(CallError):  # noqa: N818 - never raised to a caller, so it is no error of anybody's
+    """Stands for an answer that says of itself that it failed, where an error is expected. The caller gets the answer."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__("The answer says that it failed.")
+        self.failure = failure
 
 
 class Attached:

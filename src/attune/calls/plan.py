@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from attune.calls.admission import Admission, Limits
-from attune.calls.attempt import Try
+from attune.calls.attempt import SaidSo, Try
 from attune.calls.stream import Settlement, Unwatched
 from attune.calls.underway import Call, outcome_of
-from attune.clients.dialect import NOTHING, Dialect, Facts, Request
+from attune.clients.dialect import Dialect, Request
 from attune.errors import CallError, NoModelAvailable, StreamInterrupted
 from attune.models.call import Target
 from attune.models.decision import Decision
@@ -77,7 +77,8 @@ def plan(call: Call, limits: Limits, judge: Judge | None = None) -> Plan:
                 value = dialect.tap(value, Unwatched(), attempt.held)
             if call.leave_to_stream():
                 return value
-        call.finish(call.last_outcome(), quality=(yield from _judged(call, judge, value)))
+        quality = yield from _judged(call, judge, value)
+        call.finish(call.last_outcome(), error_type=call.last_error(), quality=quality)
     except BaseException as error:
         _close(call, error)
         raise
@@ -134,8 +135,8 @@ def _attempts(call: Call, order: list[Target], limits: Limits) -> Generator[Effe
             while (wait_s := admission.seek()) > 0:
                 if (waited := (yield Sleep(wait_s))).error is not None:  # cancelled in the wait
                     raise waited.error
-        except StreamInterrupted:  # of our making: unless strict, the caller gets the stream as it came
-            if cut is None or call.runtime.settings.strict_streams:
+        except (StreamInterrupted, SaidSo) as ours:  # unless strict, the caller gets what came, as it came
+            if cut is None or (isinstance(ours, StreamInterrupted) and call.runtime.settings.strict_streams):
                 raise
             return cut
         attempt = admission.open()
@@ -143,7 +144,7 @@ def _attempts(call: Call, order: list[Target], limits: Limits) -> Generator[Effe
         hold = call.request.client is None or (len(order) > 1 and call.mode == "enforce")
         reply = yield Send(call, attempt, hold)
         error = reply.error
-        if error is None and hold and (error := call.cut_short(attempt)) is not None:
+        if error is None and attempt.open and (error := call.cut_short(attempt, reply.value)) is not None:
             cut = (attempt, reply)
         if error is None or not attempt.open:  # closed: what is inside the function took the call over
             return attempt, reply
@@ -166,8 +167,9 @@ def _streamed(call: Call, attempt: Try, value: Any) -> Any:
 
 
 def _answered(call: Call, attempt: Try, value: Any) -> None:
-    facts: Facts = call.safely("dialect", call.dialect.read, value) or NOTHING
-    call.end(attempt, "success", facts=facts)
+    facts = call.read(attempt, value)
+    failure = call.failure_in(facts)
+    call.end(attempt, "success" if failure is None else failure.rule.outcome, failure=failure, facts=facts)
 
 
 def _judged(call: Call, judge: Judge | None, value: Any) -> Generator[Effect, Reply, float | None]:

@@ -21,6 +21,7 @@ from attune.calls.settings import Live, Settings
 from attune.calls.site import completed
 from attune.clients.anthropic import AnthropicDialect
 from attune.clients.dialect import Dialect
+from attune.clients.openai import AzureOpenAIDialect, OpenAIDialect
 from attune.errors import AttuneError
 from attune.models.call import Target, Transition
 from attune.models.circuits import Circuits, CircuitSettings
@@ -74,7 +75,7 @@ class Runtime:
         self.circuits = self._make_circuits()
         self.router = Router(explore=settings.explore, default_tier=settings.default_tier)
         self.retry_budget = RetryBudget(RetryPolicy())
-        self.dialects: tuple[Dialect, ...] = (*live.dialects, AnthropicDialect())
+        self.dialects: tuple[Dialect, ...] = (*live.dialects, AnthropicDialect(), AzureOpenAIDialect(), OpenAIDialect())
         # inside a function any SDK may raise: all rows count, and the user's dialects come first
         self.failure_rows = {name: kind for each in reversed(self.dialects) for name, kind in each.failures.items()}
         self._executor = executor

@@ -79,9 +79,14 @@ class Settlement:
             return False
 
     def _succeed(self) -> None:
-        if self._first():
-            self._call.end(self._attempt, "success", facts=self._facts())
-            self._finish("success")
+        if not self._first():
+            return
+        facts = self._facts()
+        if (failure := self._call.failure_in(facts)) is not None:
+            self._fail(failure)
+            return
+        self._call.end(self._attempt, "success", facts=facts)
+        self._finish("success")
 
     def _fail(self, failure: Failure) -> None:
         self._call.end(self._attempt, failure.rule.outcome, failure=failure, facts=self._facts())

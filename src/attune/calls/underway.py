@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from attune.calls import context, figures
-from attune.calls.attempt import Try
+from attune.calls.attempt import SaidSo, Try
 from attune.calls.identity import call_id
 from attune.calls.reading import CarefulReader
 from attune.calls.runtime import Runtime
@@ -23,7 +23,7 @@ from attune.errors import CallError, StreamInterrupted
 from attune.models.call import AUTO, Attempt, AttemptKind, CallRecord, Mode, Outcome, Target
 from attune.models.circuits import Permit
 from attune.models.decision import Decision
-from attune.models.failures import RULES, Classify, Failure, FailureKind, classify
+from attune.models.failures import RULES, Classify, Failure, FailureKind, classify, failure_of_word
 from attune.models.performance import Series, Verdict
 from attune.models.router import Question
 
@@ -106,6 +106,10 @@ class Call:
         """What became of the last attempt; of a call without one, nothing."""
         return self.attempts[-1].outcome if self.attempts else "neutral"
 
+    def last_error(self) -> str | None:
+        """The error type of the last attempt, where there was one and it failed."""
+        return self.attempts[-1].error_type if self.attempts else None
+
     # -- attempts
 
     def begin(self, target: Target, permit: Permit | None, kind: AttemptKind) -> Try:
@@ -162,12 +166,28 @@ class Call:
         attempt.held = events
         attempt.first_us = round((self.now_s() - attempt.started_s) * 1e6)
 
-    def cut_short(self, attempt: Try) -> CallError | None:
-        """What a held stream amounts to that ended without content and without its terminal event; None: it goes on."""
+    def cut_short(self, attempt: Try, value: Any) -> CallError | None:
+        """What an answer amounts to that says it failed, or a held stream that ended without content; None: it goes on."""
         reader = attempt.reader
-        if reader is None or reader.content or reader.done or self.request.client is None:
+        if self.request.client is None or (reader is not None and reader.content):
             return None
-        return self.interrupted()
+        if reader is not None and not reader.done:
+            return self.interrupted()
+        if reader is None and self.request.stream:
+            return None  # nothing of it has been read yet
+        failure = self.failure_in(self.read(attempt, value) if reader is None else reader.facts())
+        return None if failure is None else SaidSo(failure)
+
+    def read(self, attempt: Try, value: Any) -> Facts:
+        """What a whole answer says; read once."""
+        if attempt.facts is None:
+            attempt.facts = self.safely("dialect", self.dialect.read, value) or NOTHING
+        facts: Facts = attempt.facts
+        return facts
+
+    def failure_in(self, facts: Facts) -> Failure | None:
+        """What an answer means that says of itself that it failed; None for any other."""
+        return None if facts.failed is None else failure_of_word(facts.failed, self.dialect.failures)
 
     def interrupted(self) -> CallError:
         """A stream that ended without its terminal event, as an error that the SDK's `except` clauses catch."""
@@ -207,8 +227,8 @@ class Call:
 
     def failed(self, attempt: Try, error: BaseException) -> Failure:
         """Close an attempt that raised, and say what that means."""
-        failure = self.classify(error)
-        facts = NOTHING
+        failure = error.failure if isinstance(error, SaidSo) else self.classify(error)
+        facts: Facts = attempt.facts or NOTHING
         if attempt.reader is not None and self.request.client is not None:  # the stream had begun
             facts = attempt.reader.facts()
             if failure.kind is FailureKind.CONNECTION:  # it had connected: this stream broke, not the provider's door

@@ -6,32 +6,19 @@ refusal that `except anthropic.APIError` catches, and by then the caller has imp
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 from attune.clients import stainless
-from attune.clients.dialect import NOTHING, EventReader, Facts, Intercept, Watch
+from attune.clients.dialect import NOTHING, Around, EventReader, Facts, Intercept, Watch
 from attune.clients.refusals import dual
 from attune.errors import CallError, CircuitOpenError, DeadlineExceeded, StreamInterrupted
 from attune.models.failures import FailureKind
 from attune.models.response import Usage
 
-# Class names of the SDK and of the HTTP library under it (httpx, or httpx2 since 1.0): only names, so neither is imported.
 FAILURES: Mapping[str, FailureKind] = {
-    "APITimeoutError": FailureKind.TIMEOUT,
-    "APIConnectionError": FailureKind.CONNECTION,
-    "APIResponseValidationError": FailureKind.SERVER,
-    "JSONDecodeError": FailureKind.SERVER,  # status 200 and a body that does not parse
-    "ConnectError": FailureKind.CONNECTION,
-    "ConnectTimeout": FailureKind.CONNECTION,
-    "PoolTimeout": FailureKind.TIMEOUT,
-    "ReadTimeout": FailureKind.TIMEOUT,
-    "WriteTimeout": FailureKind.TIMEOUT,
-    "ReadError": FailureKind.STREAM_BROKEN,
-    "RemoteProtocolError": FailureKind.STREAM_BROKEN,
-    "WriteError": FailureKind.CONNECTION,
+    **stainless.FAILURES,
     "EnforcedSpendLimitReached": FailureKind.SPEND_LIMIT,
     "ContractSpendLimitReached": FailureKind.SPEND_LIMIT,
     "enforced_spend_limit_reached": FailureKind.SPEND_LIMIT,
@@ -48,6 +35,7 @@ class AnthropicDialect:
     name = "anthropic"
     provider = "anthropic"
     failures = FAILURES
+    seams = stainless.seams("anthropic", ("Anthropic", "AsyncAnthropic"))
 
     def speaks(self, client: Any) -> bool:
         """By class name, so that nothing is imported."""
@@ -60,6 +48,10 @@ class AnthropicDialect:
     def guard(self, client: Any, intercept: Intercept) -> Any:
         """A guarded copy; see `stainless.guard`."""
         return stainless.guard(client, intercept, _ANSWERS)
+
+    def around(self, find: Callable[[], Intercept | None], *, asynchronous: bool) -> Around:
+        """See `Instrumentable.around`."""
+        return stainless.around(find, _ANSWERS, ours=self.speaks, asynchronous=asynchronous)
 
     def native_span(self, client: Any) -> bool:
         """Since 1.14 the SDK traces itself, if its tracer exists and a tracer provider records."""
@@ -74,8 +66,7 @@ class AnthropicDialect:
 
     def read(self, answer: Any) -> Facts:
         """A Message, or a raw response that holds one."""
-        if hasattr(answer, "http_response"):
-            answer = _inside(answer.http_response)
+        answer = stainless.unwrapped(answer)
         usage = getattr(answer, "usage", None)
         if usage is None or not hasattr(answer, "content"):
             return NOTHING
@@ -108,16 +99,6 @@ class AnthropicDialect:
         elif isinstance(error, DeadlineExceeded):
             nearest = "APITimeoutError"
         return dual(error, "anthropic", nearest, url=stainless.endpoint(client))
-
-
-def _inside(response: Any) -> Any:
-    """The message in a raw response. Its own `parse` is the caller's: it may be async, and is not run twice for nothing."""
-    if not response.is_closed:
-        return None  # a body that nobody has read yet
-    try:
-        return json.loads(response.content, object_hook=lambda fields: SimpleNamespace(**fields))
-    except ValueError:
-        return None  # the caller will parse it too, and be told
 
 
 class MessageEvents:

@@ -18,7 +18,10 @@ from attune.models.response import Usage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What an answer says of itself. None means that it does not say; `cost_nano` is set only where it was reported."""
+    """What an answer says of itself. None means that it does not say; `cost_nano` is set only where it was reported.
+
+    `failed` is set where an answer says that there is none: its own word for the reason, "" where it names no reason.
+    """
 
     usage: Usage | None = None
     model: str | None = None
@@ -26,6 +29,7 @@ class Facts:
     finish_reasons: tuple[str, ...] = ()
     empty: bool = False
     cost_nano: int | None = None
+    failed: str | None = None
 
 
 NOTHING = Facts()
@@ -139,6 +143,29 @@ class Watch(Protocol):
 
     def dropped(self) -> None:
         """It was garbage-collected. May run inside any line that allocates: must only take a note."""
+        ...
+
+
+Seam = tuple[str, str]  # a module, and a class in it through whose `request` its clients send
+Around = Callable[[Any, Any, Any, Any], Any]  # a wrapper as wrapt calls it: wrapped, instance, args, kwargs
+
+
+@runtime_checkable
+class Instrumentable(Protocol):
+    """A dialect whose clients can all be guarded at once, by `attune.instrument()`."""
+
+    @property
+    def name(self) -> str:
+        """As `Dialect.name`."""
+        ...
+
+    @property
+    def seams(self) -> Sequence[Seam]:
+        """The classes to wrap, each only if it has a `request` of its own. Imports nothing."""
+        ...
+
+    def around(self, find: Callable[[], Intercept | None], *, asynchronous: bool) -> Around:
+        """What to put around `request`. `find` gives the intercept at each call, None while nothing is to be guarded."""
         ...
 
 

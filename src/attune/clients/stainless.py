@@ -1,23 +1,61 @@
 """The one seam of the SDKs that Stainless generates (anthropic, openai): `request()` and the streams it gives.
 
 A guarded client is a shallow copy whose class is a dynamic subclass with `request` overridden; every public path of the
-SDK passes there. Streams are tapped in place, by the same trick. This file imports no SDK and knows no answer's shape.
+SDK passes there. For all clients of a process the same is wrapped around `request` of the SDK's own classes. Streams are
+tapped in place, by the same trick. This file imports no SDK and knows no answer's shape.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
+import json
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from types import MethodType, SimpleNamespace
 from typing import Any
 
-from attune.clients.dialect import EventReader, Intercept, Watch
+from attune.clients.dialect import Around, EventReader, Intercept, Seam, Watch
 from attune.clients.watched import awatched, watched
 from attune.models.call import AUTO, Target
+from attune.models.failures import FailureKind
 
-RAW_HEADER = "X-Stainless-Raw-Response"
-_TOLD = ("max_tokens", "temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty", "seed")
+# Class names of the SDKs and of the HTTP library under them (httpx, or httpx2): only names, so neither is imported.
+FAILURES: Mapping[str, FailureKind] = {
+    "APITimeoutError": FailureKind.TIMEOUT,
+    "APIConnectionError": FailureKind.CONNECTION,
+    "APIResponseValidationError": FailureKind.SERVER,
+    "JSONDecodeError": FailureKind.SERVER,  # status 200 and a body that does not parse
+    "ConnectError": FailureKind.CONNECTION,
+    "ConnectTimeout": FailureKind.CONNECTION,
+    "PoolTimeout": FailureKind.TIMEOUT,
+    "ReadTimeout": FailureKind.TIMEOUT,
+    "WriteTimeout": FailureKind.TIMEOUT,
+    "ReadError": FailureKind.STREAM_BROKEN,
+    "RemoteProtocolError": FailureKind.STREAM_BROKEN,
+    "WriteError": FailureKind.CONNECTION,
+}
+
+# id() of the client that an attempt is being sent by: that request no seam of ours catches again.
+_sending: ContextVar[int] = ContextVar("attune_sending", default=0)
+
+# What the APIs call a parameter that telemetry may tell, and the word for it there.
+_TOLD: Mapping[str, str] = {
+    "max_tokens": "max_tokens",
+    "max_completion_tokens": "max_tokens",
+    "max_output_tokens": "max_tokens",
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "frequency_penalty": "frequency_penalty",
+    "presence_penalty": "presence_penalty",
+    "seed": "seed",
+}
+
+# Where a request to a model must go if its path does not say so: (client, path, model) -> an absolute URL, or None.
+Address = Callable[[Any, str, str], str | None]
 
 
 def speaks(client: Any, package: str, names: frozenset[str]) -> bool:
@@ -25,23 +63,23 @@ def speaks(client: Any, package: str, names: frozenset[str]) -> bool:
     return any(cls.__name__ in names and cls.__module__.partition(".")[0] == package for cls in type(client).__mro__)
 
 
-def guard(client: Any, intercept: Intercept, answers: frozenset[str]) -> Any:
+def guard(client: Any, intercept: Intercept, answers: frozenset[str], address: Address | None = None) -> Any:
     """A copy of `client` that hands POSTs to the paths in `answers` to `intercept`; it shares the connection pool."""
     base = type(client)
     if (inner := getattr(base, "__attune_inner__", None)) is not None:  # guarding twice guards once
         base = inner
     guarded = client.with_options()
-    guarded.__class__ = _subclass(base, intercept, answers, asynchronous=inspect.iscoroutinefunction(base.request))
+    guarded.__class__ = _subclass(base, intercept, answers, address)
     return guarded
 
 
-def _subclass(base: type, intercept: Intercept, answers: frozenset[str], *, asynchronous: bool) -> type:
+def _subclass(base: Any, intercept: Intercept, answers: frozenset[str], address: Address | None) -> type:
+    asynchronous = inspect.iscoroutinefunction(base.request)
+
     def request(self: Any, cast_to: Any, options: Any, **kwargs: Any) -> Any:
-        if (body := _body(options, answers)) is not None:
-            return intercept(StainlessRequest(self, base, body, cast_to, options, kwargs))
-        if (body := _auto(options)) is not None:
-            return intercept(StainlessRequest(self, base, body, cast_to, options, kwargs, answers=False))
-        return base.request(self, cast_to, options, **kwargs)  # type: ignore[attr-defined]  # any Stainless client
+        through = MethodType(base.request, self)
+        caught = _caught(answers, address, self, through, cast_to, options, kwargs, asynchronous=asynchronous)
+        return through(cast_to, options, **kwargs) if caught is None else intercept(caught)
 
     async def arequest(self: Any, cast_to: Any, options: Any, **kwargs: Any) -> Any:
         return await request(self, cast_to, options, **kwargs)
@@ -54,6 +92,52 @@ def _subclass(base: type, intercept: Intercept, answers: frozenset[str], *, asyn
         "__doc__": base.__doc__,
     }
     return type(base.__name__, (base,), members)
+
+
+def seams(package: str, clients: Sequence[str]) -> tuple[Seam, ...]:
+    """Where `request` is defined, and where others may have put one of their own over it."""
+    bases = ("SyncAPIClient", "AsyncAPIClient")
+    return (
+        *((f"{package}._base_client", name) for name in bases),
+        *((f"{package}._client", name) for name in clients),
+    )
+
+
+def around(
+    find: Callable[[], Intercept | None], answers: frozenset[str], address: Address | None = None, *,
+    ours: Callable[[Any], bool], asynchronous: bool,
+) -> Around:  # fmt: skip
+    """See `Instrumentable.around`. A client that is guarded already, and a request that attune sends, pass."""
+
+    def seam(through: Any, client: Any, /, cast_to: Any, options: Any, **kwargs: Any) -> Any:
+        caught = _caught(answers, address, client, through, cast_to, options, kwargs, asynchronous=asynchronous)
+        intercept = find() if caught is not None and ours(client) else None
+        if caught is None or intercept is None:
+            return through(cast_to, options, **kwargs)
+        return intercept(caught)
+
+    def request(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        if _sending.get() == id(instance) or hasattr(type(instance), "__attune_inner__"):
+            return wrapped(*args, **kwargs)
+        return seam(wrapped, instance, *args, **kwargs)
+
+    async def arequest(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        return await request(wrapped, instance, args, kwargs)
+
+    return arequest if asynchronous else request
+
+
+def _caught(
+    answers: frozenset[str], address: Address | None, client: Any, through: Any, cast_to: Any, options: Any, kwargs: Any,
+    *, asynchronous: bool,
+) -> StainlessRequest | None:  # fmt: skip
+    """The request, if attune has to do with it: a model will answer, or it says `auto`."""
+    answered = (body := _body(options, answers)) is not None
+    if body is None and (body := _auto(options)) is None:
+        return None
+    return StainlessRequest(
+        client, through, body, cast_to, options, kwargs, answers=answered, address=address, asynchronous=asynchronous
+    )
 
 
 def _body(options: Any, answers: frozenset[str]) -> Mapping[str, Any] | None:
@@ -100,15 +184,16 @@ class StainlessRequest:
 
     # Plain slots, not a frozen dataclass: one is made for every call, and its fields are read some twenty times.
     __slots__ = (
-        "_base", "_cast_to", "_kwargs", "_options", "answers", "asynchronous", "client", "max_retries", "model", "params",
-        "stream", "timeout_s",
+        "_address", "_cast_to", "_kwargs", "_options", "_through", "answers", "asynchronous", "client", "max_retries",
+        "model", "params", "stream", "timeout_s",
     )  # fmt: skip
 
     def __init__(
-        self, client: Any, base: Any, body: Mapping[str, Any], cast_to: Any, options: Any, kwargs: Mapping[str, Any],
-        *, answers: bool = True,
+        self, client: Any, through: Any, body: Mapping[str, Any], cast_to: Any, options: Any, kwargs: Mapping[str, Any],
+        *, answers: bool, asynchronous: bool, address: Address | None = None,
     ) -> None:  # fmt: skip
-        self._base = base
+        self._address = address
+        self._through = through  # the client's own `request`, bound and unguarded
         self._cast_to = cast_to
         self._options = options
         self._kwargs = kwargs
@@ -116,10 +201,10 @@ class StainlessRequest:
         self.answers = answers
         self.model: str = body["model"] if answers else AUTO
         self.stream = bool(kwargs.get("stream"))
-        self.asynchronous = inspect.iscoroutinefunction(base.request)
+        self.asynchronous = asynchronous
         self.max_retries: int = options.get_max_retries(client.max_retries)
         self.params: Mapping[str, Any] = {
-            name: body[name] for name in _TOLD if name in body and isinstance(body[name], (int, float))
+            word: body[name] for name, word in _TOLD.items() if name in body and isinstance(body[name], (int, float))
         }
         self.timeout_s = _timeout_s(client, options)
 
@@ -127,23 +212,53 @@ class StainlessRequest:
         """One attempt, at the target's own client where it has one."""
         changed: dict[str, Any] = {"max_retries": 0}
         if target.wire != self.model:
+            changed.update(self._addressed(target.client, target.wire))
             changed["json_data"] = {**self._options.json_data, "model": target.wire}
         if timeout_s is not None:
             changed["timeout"] = timeout_s
         return self._request(target.client, self._options.model_copy(update=changed))
 
+    def _addressed(self, client: Any, model: str) -> dict[str, str]:
+        """The URL, where the client alone would send this model's request to another's address."""
+        if self._address is None:
+            return {}
+        url = self._address(self.client if client is None else client, str(self._options.url), model)
+        return {} if url is None else {"url": url}
+
     def untouched(self, model: str) -> Any:
         """As it was written, but for the word `auto`."""
         options = self._options
         if model != self.model:
-            options = options.model_copy(update={"json_data": _renamed(options.json_data, model)})
+            options = options.model_copy(
+                update={"json_data": _renamed(options.json_data, model), **self._addressed(None, model)}
+            )
         return self._request(None, options)
 
     def _request(self, client: Any, options: Any) -> Any:
-        at = self.client if client is None else client
-        base: Any = self._base if at is self.client else type(at)
-        base = getattr(base, "__attune_inner__", base)
-        return base.request(at, self._cast_to, options, **self._kwargs)
+        if client is None or client is self.client:
+            client, through = self.client, self._through
+        else:
+            kind: Any = type(client)
+            through = MethodType(getattr(kind, "__attune_inner__", kind).request, client)
+        return (_asend if self.asynchronous else _send)(id(client), through, self._cast_to, options, self._kwargs)
+
+
+def _send(client: int, through: Any, cast_to: Any, options: Any, kwargs: Mapping[str, Any]) -> Any:
+    """Make a request that no seam of ours catches again, whichever of the client's classes it passes."""
+    token = _sending.set(client)
+    try:
+        return through(cast_to, options, **kwargs)
+    finally:
+        _sending.reset(token)
+
+
+async def _asend(client: int, through: Any, cast_to: Any, options: Any, kwargs: Mapping[str, Any]) -> Any:
+    token = _sending.set(client)
+    try:
+        return await through(cast_to, options, **kwargs)
+    finally:
+        with contextlib.suppress(ValueError):  # dropped unfinished, and closed in another context
+            _sending.reset(token)
 
 
 def is_stream(value: Any) -> bool:
@@ -217,6 +332,22 @@ def _aclosing(ref: Any, watch: Watch) -> Any:
             await type(stream).close(stream)
 
     return close
+
+
+def unwrapped(answer: Any) -> Any:
+    """The answer that a raw response holds, as plain names; anything else as it is.
+
+    The raw response's own `parse` is the caller's: it may be async, and is not run twice for nothing.
+    """
+    response = getattr(answer, "http_response", None)
+    if response is None:
+        return answer
+    if not response.is_closed:
+        return None  # a body that nobody has read yet
+    try:
+        return json.loads(response.content, object_hook=lambda fields: SimpleNamespace(**fields))
+    except ValueError:
+        return None  # the caller will parse it too, and be told
 
 
 def endpoint(client: Any) -> str:

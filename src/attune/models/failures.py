@@ -174,6 +174,11 @@ def classify(
     return Failure(kind=kind, status=status, retry_after_s=_retry_after_s(headers, at_s), should_retry=should_retry)
 
 
+def failure_of_word(word: str, rows: Mapping[str, FailureKind]) -> Failure:
+    """What an answer means that says it failed, by its own word for the reason; an unknown word is the server's fault."""
+    return Failure(kind=rows.get(word) or _CODES.get(word) or FailureKind.SERVER)
+
+
 def _asked(error: BaseException, hook: Classify | None) -> FailureKind | None:
     word = hook(error) if hook is not None else None
     if word is None:
@@ -196,6 +201,8 @@ def _kind(error: BaseException, status: int | None, rows: Mapping[str, FailureKi
     code = _code(error, rows)
     if status is not None and status >= 400:
         if code in (FailureKind.SPEND_LIMIT, FailureKind.OVERLOADED, FailureKind.TOO_LARGE):
+            return code
+        if status == 403 and code is FailureKind.NOT_FOUND:  # one model is closed to this account, not the provider
             return code
         default = FailureKind.SERVER if status >= 500 else FailureKind.INVALID_REQUEST
         return _STATUSES.get(status, default)

@@ -41,7 +41,7 @@ def error(kind: str, text: str, request_id: str, error_code: str | None = None) 
     return {"type": "error", "error": told, "request_id": request_id}
 
 
-def error_event(body: Mapping[str, Any]) -> Event:
+def error_event(body: Mapping[str, Any], whole: Mapping[str, Any], number: int) -> Event:  # noqa: ARG001 - it stands alone
     """An error inside a stream."""
     return Event("error", to_json(body))
 

@@ -1,4 +1,4 @@
-"""Which path does what: the Messages API and Chat Completions for clients, `/_script` for whoever directs.
+"""Which path does what: the Messages API and the two of OpenAI for clients, `/_script` for whoever directs.
 
 Pure dispatch: from one HTTP request to one Playback. The scenario decides, `playback.py` performs.
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from attune.errors import ConfigError
-from attune.testing import anthropic_wire, openai_wire
+from attune.testing import anthropic_wire, openai_wire, responses_wire
 from attune.testing.behaviour import Behaviour
 from attune.testing.http_wire import HttpRequest
 from attune.testing.playback import Ask, Playback, perform, simple
@@ -20,7 +20,16 @@ from attune.testing.wire import Wire, count_tokens, prompt_text
 
 CONTROL = "/_script"
 _UNLIMITED = 1_000_000
-_SPOKEN: Mapping[str, Wire] = {"/v1/messages": anthropic_wire, "/v1/chat/completions": openai_wire}
+_SPOKEN: Mapping[str, Wire] = {
+    "/v1/messages": anthropic_wire,
+    "/v1/chat/completions": openai_wire,
+    "/v1/responses": responses_wire,
+    "/openai/responses": responses_wire,  # Azure's
+}
+_NEEDED: Mapping[str, tuple[str, ...]] = {"/v1/messages": ("model", "max_tokens", "messages")}
+_AZURE, _AZURE_CHAT = "/openai/deployments/", "/chat/completions"
+_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+_CONVERSATIONS: Mapping[str, tuple[type, ...]] = {"messages": (list,), "input": (list, str)}
 _HEADERS = ("anthropic-version", "anthropic-beta", "user-agent", "traceparent", "idempotency-key")
 
 
@@ -39,17 +48,18 @@ class Endpoints:
             return self._models(request.path.removeprefix("/v1/models").strip("/"))
         if request.method == "POST" and request.path == "/v1/messages/count_tokens":
             return _count(request)
-        spoken = _SPOKEN.get(request.path) if request.method == "POST" else None
-        if spoken is None:
+        deployment = _deployment(request.path)
+        spoken = _SPOKEN.get(request.path) if deployment is None else openai_wire
+        if spoken is None or request.method != "POST":
             return _refused(anthropic_wire, 404, "not_found_error", f"{request.method} {request.path} is not here")
-        return self._messages(request, spoken)
+        return self._messages(request, spoken, deployment)
 
-    def _messages(self, request: HttpRequest, spoken: Wire) -> Playback:
-        limited = spoken is anthropic_wire
-        body, wrong = _read(request.body, ("model", "max_tokens", "messages") if limited else ("model", "messages"))
+    def _messages(self, request: HttpRequest, spoken: Wire, deployment: str | None) -> Playback:
+        asked = "input" if spoken is responses_wire else "messages"
+        body, wrong = _read(request.body, _NEEDED.get(request.path, ("model", asked)))
         if wrong:
             return _refused(spoken, 400, "invalid_request_error", wrong)
-        model = body["model"]
+        model = deployment or body["model"]
         turn = self._scenario.turn(model)
         if turn is None:
             return _refused(spoken, 404, "not_found_error", f"model: {model}")
@@ -60,7 +70,7 @@ class Endpoints:
             name=f"{_plain(model)}_{turn.ordinal:06d}",
             model=model,
             stream=body.get("stream") is True,
-            max_tokens=body.get("max_completion_tokens") or body.get("max_tokens") or _UNLIMITED,
+            max_tokens=next((body[name] for name in _LIMITS if body.get(name)), _UNLIMITED),
             input_tokens=max(1, count_tokens(prompt)),
             topic=topic_of(prompt),
             tell_usage=isinstance(options, dict) and options.get("include_usage") is True,
@@ -130,13 +140,21 @@ def _read(raw: bytes, needed: tuple[str, ...]) -> tuple[dict[str, Any], str]:
     for name in needed:
         if name not in body:
             return body, f"{name}: Field required"
-    if not isinstance(body["model"], str) or not isinstance(body["messages"], list) or not body["messages"]:
-        return body, "messages: at least one message is required, and model is a string"
-    for name in ("max_tokens", "max_completion_tokens"):
+    asked = body[needed[-1]]
+    if not isinstance(body["model"], str) or not asked or not isinstance(asked, _CONVERSATIONS[needed[-1]]):
+        return body, f"{needed[-1]}: at least one message is required, and model is a string"
+    for name in _LIMITS:
         limit = body.get(name)
         if (limit is not None or name in needed) and not (isinstance(limit, int) and limit > 0):
             return body, f"{name}: Input should be greater than 0"
     return body, ""
+
+
+def _deployment(path: str) -> str | None:
+    """The model that an Azure path names."""
+    if not (path.startswith(_AZURE) and path.endswith(_AZURE_CHAT)):
+        return None
+    return path.removeprefix(_AZURE).removesuffix(_AZURE_CHAT)
 
 
 def _count(request: HttpRequest) -> Playback:

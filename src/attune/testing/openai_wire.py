@@ -17,7 +17,7 @@ CREATED = 1_800_000_000  # one moment for every answer, so that runs repeat to t
 _STOPS: Mapping[str, str] = {"max_tokens": "length", "tool_use": "tool_calls"}  # all else is "stop"
 _ERRORS: Mapping[str, tuple[str, str | None]] = {
     "authentication_error": ("invalid_request_error", "invalid_api_key"),
-    "billing_error": ("insufficient_quota", "insufficient_quota"),
+    "billing_error": ("unknown_error", "invalid_request_error"),  # OpenAI has none; as DeepSeek says it
     "not_found_error": ("invalid_request_error", "model_not_found"),
     "rate_limit_error": ("requests", "rate_limit_exceeded"),
     "permission_error": ("invalid_request_error", None),
@@ -62,7 +62,7 @@ def events(whole: Mapping[str, Any], pieces: int, *, usage: bool = False) -> Ite
     for key in ("content", "refusal"):
         for part in split(told[key] or "", pieces):
             yield _chunk(whole, {key: part}, part="content")
-    for call in told.get("tool_calls", ()):
+    for call in told.get("tool_calls", ()):  # one at most: a step names one tool
         head = {**call, "index": 0, "function": {**call["function"], "arguments": ""}}
         yield _chunk(whole, {"tool_calls": [head]}, part="content")
         for part in split(call["function"]["arguments"], pieces):
@@ -80,7 +80,7 @@ def error(kind: str, text: str, request_id: str, error_code: str | None = None) 
     return {"error": {"message": text, "type": told, "param": None, "code": code}}
 
 
-def error_event(body: Mapping[str, Any]) -> Event:
+def error_event(body: Mapping[str, Any], whole: Mapping[str, Any], number: int) -> Event:  # noqa: ARG001 - it stands alone
     """An error inside a stream."""
     return Event("", to_json(body))
 
@@ -97,7 +97,11 @@ def _usage(spent: Mapping[str, Any]) -> dict[str, Any]:
         "prompt_tokens": given,
         "completion_tokens": spent["output_tokens"],
         "total_tokens": given + spent["output_tokens"],
-        "prompt_tokens_details": {"cached_tokens": cached, "audio_tokens": 0},
+        "prompt_tokens_details": {
+            "cached_tokens": cached,
+            "cache_write_tokens": spent["cache_creation_input_tokens"],
+            "audio_tokens": 0,
+        },
         "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
     }
 

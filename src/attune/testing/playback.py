@@ -150,7 +150,8 @@ def _stream(step: Step, behaviour: Behaviour, slowness: float, ask: Ask, answer:
     if step.act != "answer":
         events = events[: _position(events, step.after)]
     if step.act == "stream_error":
-        events.append(ask.wire.error_event(ask.wire.error(step.error_type, step.message, f"req_{ask.name}")))
+        told = ask.wire.error(step.error_type, step.message, f"req_{ask.name}", step.error_code)
+        events.append(ask.wire.error_event(told, answer.whole, len(events)))
     elif step.act == "malformed":
         events.append(ask.wire.BROKEN)
     first_ms = behaviour.latency_ms if behaviour.first_ms is None else behaviour.first_ms

@@ -1,5 +1,5 @@
-"""A scripted provider: a real HTTP server on loopback that speaks the Anthropic Messages API, and OpenAI's Chat
-Completions below `/v1`, and does as it is told.
+"""A scripted provider: a real HTTP server on loopback that speaks the Anthropic Messages API and OpenAI's Chat Completions
+and Responses, and does as it is told.
 
 `ScriptedProvider` runs in this process, `python -m attune.testing.provider` in one of its own (`remote.py` is the handle
 for that). No key is asked for and none is kept.
@@ -29,7 +29,8 @@ from attune.testing.server import LoopbackServer
 class ScriptedProvider:
     """Serves from construction to `close()` (or the end of its `with` block). Thread-safe.
 
-    `url` is what an Anthropic client takes as `base_url`; an OpenAI client takes `url + "/v1"`.
+    `url` is what an Anthropic client takes as `base_url`, and an Azure client as `azure_endpoint`; an OpenAI client takes
+    `url + "/v1"`.
 
     - `models`: model id -> Behaviour. `default`: the behaviour of all others; None: they are answered with 404.
     - `seed`: the n-th request of a model meets the same luck in every run with the same seed.
@@ -80,7 +81,7 @@ class ScriptedProvider:
 
     @property
     def requests(self) -> tuple[Received, ...]:
-        """What arrived at POST /v1/messages, in order (the last 20 000; `served` counts all)."""
+        """What was asked of a model, in order (the last 20 000; `served` counts all)."""
         return self._scenario.received
 
     @property

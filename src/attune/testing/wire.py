@@ -1,8 +1,8 @@
 """What every dialect of a scripted provider shares: events, JSON, how tokens are counted, and what a dialect must say.
 
 Tokens are counted by one rule: a token is four characters, rounded up, at least 1 for a request and 0 for no answer.
-A request's characters are its texts: the system prompt, every text and tool result of its messages, and its tools as
-JSON.
+A request's characters are its texts: the system prompt or instructions, every text and tool result of its messages or
+input, and its tools as JSON.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Wire(Protocol):
         """An error's body; `kind` is the Anthropic API's word for it."""
         ...
 
-    def error_event(self, body: Mapping[str, Any]) -> Event:
-        """An error inside a stream."""
+    def error_event(self, body: Mapping[str, Any], whole: Mapping[str, Any], number: int) -> Event:
+        """An error inside the stream of this answer, as its event of this number."""
         ...
 
 
@@ -67,10 +67,13 @@ def count_tokens(text: str) -> int:
 
 def prompt_text(body: Mapping[str, Any]) -> str:
     """Everything of a request that is text, in order."""
-    parts = [*_texts(body.get("system"))]
-    messages = body.get("messages")
+    parts = [*_texts(body.get("system")), *_texts(body.get("instructions"))]
+    messages = body.get("messages", body.get("input"))
+    if isinstance(messages, str):
+        parts.append(messages)
     for message in messages if isinstance(messages, list) else ():
-        parts += _texts(message.get("content") if isinstance(message, dict) else None)
+        if isinstance(message, dict):
+            parts += [*_texts(message.get("content")), *_texts(message.get("output"))]
     if body.get("tools"):
         parts.append(to_json(body["tools"]).decode())
     return "\n".join(parts)
