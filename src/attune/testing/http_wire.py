@@ -32,12 +32,13 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """One request. Header names are lower case; `path` has no query."""
+    """One request. Header names are lower case; `path` has no query, which stands in `query` as it came."""
 
     method: str
     path: str
     headers: Mapping[str, str]
     body: bytes
+    query: str = ""
 
 
 def take_request(buffer: bytearray) -> HttpRequest | None:
@@ -58,7 +59,8 @@ def take_request(buffer: bytearray) -> HttpRequest | None:
     body = bytes(buffer[end + 4 : whole])
     del buffer[:whole]
     method, target, _ = first.split(" ", 2)
-    return HttpRequest(method, target.partition("?")[0], headers, body)
+    path, _, query = target.partition("?")
+    return HttpRequest(method, path, headers, body, query)
 
 
 def head(status: int, headers: Mapping[str, str]) -> bytes:
