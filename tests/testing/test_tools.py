@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import urllib.request
+
 import pytest
 
-from attune.testing.tools import next_call, sample
+from attune.testing import Behaviour, ScriptedProvider, Step, fail, ok, tool_use
+from attune.testing.tools import call_first, next_call, sample
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city"]}
 OFFERS = {
@@ -67,3 +71,22 @@ def test_an_input_fits_its_schema(schema, value):
 def test_a_schema_that_holds_itself_ends():
     tree = {"$ref": "#/$defs/Tree", "$defs": {"Tree": {"type": "object", "properties": {"left": {"$ref": "#/$defs/Tree"}}, "required": ["left"]}}}  # fmt: skip
     assert "left" in sample(tree)
+
+
+@pytest.mark.parametrize("step", [ok("done"), fail(), tool_use("other")])
+def test_what_is_scripted_is_done_to_the_letter(step):
+    assert call_first(step, conversation("chat")) is step
+    assert call_first(Step(), conversation("chat")).tool == "weather"
+
+
+def test_a_provider_whose_models_use_tools():
+    """Asked over HTTP: a call, then, with the call in the conversation, the next; at last a text."""
+    with ScriptedProvider(default=Behaviour(uses_tools=True)) as provider:
+        said = []
+        for called in ((), ("weather",), ("weather", "clock")):
+            body = {"model": "m", "max_tokens": 50, **conversation("messages", *called)}
+            request = urllib.request.Request(f"{provider.url}/v1/messages", json.dumps(body).encode(), method="POST")
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                block = json.loads(answer.read())["content"][0]
+            said.append(block.get("name") or block["type"])
+    assert said == ["weather", "clock", "text"]

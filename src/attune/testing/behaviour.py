@@ -27,6 +27,8 @@ class Behaviour:
       before each piece of content. `chunks`: into how many pieces (1 or more) a text is cut.
     - `text`: what follows the marker. `output_tokens`: the text is repeated or cut until it counts that many tokens;
       None: as it is.
+    - `uses_tools`: each tool that a request offers is called once, in their order, before there is a text. The
+      conversation that the request holds says which were; the input fits the tool's schema.
     """
 
     success: float = 1.0
@@ -39,6 +41,7 @@ class Behaviour:
     chunks: int = 3
     text: str = "This is a scripted answer."
     output_tokens: int | None = None
+    uses_tools: bool = False
 
     def __post_init__(self) -> None:
         """Refuse chances outside 0..1 and times that never pass."""

@@ -16,6 +16,7 @@ from attune.testing.http_wire import HttpRequest
 from attune.testing.playback import Ask, Playback, perform, simple
 from attune.testing.scenario import Received, Scenario, Turn, topic_of
 from attune.testing.script import Step
+from attune.testing.tools import call_first
 from attune.testing.wire import Wire, count_tokens, prompt_text
 
 CONTROL = "/_script"
@@ -75,7 +76,8 @@ class Endpoints:
             topic=topic_of(prompt),
             tell_usage=isinstance(options, dict) and options.get("include_usage") is True,
         )
-        playback = perform(turn.step, turn.behaviour, turn.fate, ask)
+        step = call_first(turn.step, body) if turn.behaviour.uses_tools else turn.step
+        playback = perform(step, turn.behaviour, turn.fate, ask)
         self._record(request, body, ask, turn, playback)
         return playback
 

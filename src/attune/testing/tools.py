@@ -7,11 +7,21 @@ API: the offers and the calls are found by their names, wherever an API puts the
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
+
+from attune.testing.script import Step
 
 _CALLS = ("tool_use", "function_call")  # the type of a block or an item that calls a tool
 _SAMPLES: Mapping[str, Any] = {"string": "sample", "integer": 1, "number": 1.0, "boolean": True, "null": None}
 _DEPTH = 8  # schemas may refer to themselves
+
+
+def call_first(step: Step, body: Mapping[str, Any]) -> Step:
+    """This step, or a call of the next tool in its place where it is an answer of the model's own making."""
+    if step.act != "answer" or step.text is not None or step.tool is not None or (call := next_call(body)) is None:
+        return step
+    return replace(step, text="", tool=call[0], tool_input=call[1], stop_reason="tool_use")
 
 
 def next_call(body: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
