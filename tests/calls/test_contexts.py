@@ -195,6 +195,149 @@ def test_a_block_that_is_left_in_a_copy_of_its_context(sandbox: Sandbox):
     contextvars.Context().run(main)
 
 
+@attune.routed(workflow="steps", stage="s", candidates=MODELS, default=HAIKU)
+def steps(model: str = attune.AUTO) -> Any:
+    told = yield current_scope().workflow
+    try:
+        yield told, current_scope().workflow
+    except KeyError:
+        attune.report(cost_usd=0.5)
+        yield "caught", current_scope().workflow
+    return "returned"
+
+
+@attune.routed(workflow="steps", stage="s", candidates=MODELS, default=HAIKU)
+async def asteps(model: str = attune.AUTO) -> Any:
+    told = yield current_scope().workflow
+    try:
+        await asyncio.sleep(0)
+        yield told, current_scope().workflow
+    except KeyError:
+        attune.report(cost_usd=0.5)
+        yield "caught", current_scope().workflow
+
+
+@attune.routed(workflow="steps", stage="s", candidates=MODELS, default=HAIKU)
+def steps_made_elsewhere(model: str = attune.AUTO) -> Any:
+    """A plain function that returns a generator: its kind is judged by what it returns."""
+    return steps.__wrapped__(model)
+
+
+@pytest.mark.parametrize("function", [steps, steps_made_elsewhere])
+def test_a_generator_s_words_hold_in_its_steps_and_never_between_them(sandbox: Sandbox, function):
+    """What is sent and thrown in reaches the body, what it returns comes out, and late facts are heard."""
+
+    def around() -> Any:
+        return (yield from function())
+
+    items = around()
+    with attune.capture() as calls:
+        assert next(items) == "steps"
+    assert nothing_is_left()
+    assert items.send("word") == ("word", "steps")
+    assert nothing_is_left()
+    assert items.throw(KeyError()) == ("caught", "steps")
+    assert nothing_is_left()
+    with pytest.raises(StopIteration) as end:
+        next(items)
+    assert end.value.value == "returned"
+    assert nothing_is_left()
+    assert [(it.outcome, it.cost) for it in calls] == [("success", 0.5)]
+
+
+def test_an_async_generator_s_words_hold_in_its_steps_and_never_between_them(sandbox: Sandbox):
+    async def main() -> None:
+        items = asteps()
+        with attune.capture() as calls:
+            assert await items.asend(None) == "steps"
+        assert nothing_is_left()
+        assert await asyncio.create_task(items.asend("word")) == ("word", "steps")  # a step in another task
+        assert await items.athrow(KeyError()) == ("caught", "steps")
+        assert nothing_is_left()
+        assert [item async for item in items] == []
+        assert [(it.outcome, it.cost) for it in calls] == [("success", 0.5)]
+
+    contextvars.Context().run(asyncio.run, main())
+
+
+def test_a_generator_that_gives_nothing_still_returns(sandbox: Sandbox):
+    @attune.routed(workflow="w", candidates=MODELS, default=HAIKU)
+    def nothing(model: str = attune.AUTO) -> Any:
+        return model
+        yield
+
+    with pytest.raises(StopIteration) as end:
+        next(nothing())
+    assert end.value.value == HAIKU
+
+
+def test_a_generator_that_other_threads_read(sandbox: Sandbox):
+    """Each step sees its own thread's words under the function's; the call is of the block around its first item."""
+
+    @attune.routed(workflow="w", candidates=MODELS, default=HAIKU)
+    def words(model: str = attune.AUTO) -> Iterator[Any]:
+        while True:
+            yield current_scope().workflow, word()
+
+    def read(name: str) -> Any:
+        with attune.scope(session=name):
+            return next(items)
+
+    items = words()
+    with attune.capture() as calls:
+        assert next(items) == ("w", None)
+    with ThreadPoolExecutor(1) as pool:
+        assert list(pool.map(read, "ab")) == [("w", "a"), ("w", "b")]
+        pool.submit(items.close).result()
+    sandbox.runtime.settle_abandoned()
+    assert [it.outcome for it in calls] == ["success"]
+
+
+def test_a_generator_s_call_begins_at_its_first_item(sandbox: Sandbox):
+    """Made in one scope and read in another: the other holds, as for any generator."""
+    with attune.scope(model=OPUS), attune.capture() as makers:
+        items = ask_in_steps()
+    with attune.scope(model=SONNET), attune.capture() as readers:
+        assert next(items) == SONNET
+    with attune.scope(model=OPUS):
+        assert next(items) == SONNET
+    assert next(items, None) is None
+    assert (len(makers), len(readers)) == (0, 1)
+
+
+def test_generators_that_are_left_half_read_leave_nothing_behind(sandbox: Sandbox):
+    def main() -> None:
+        with attune.capture() as calls:
+            for _ in ask_in_steps():
+                break
+            for first, _second in zip(ask_in_steps(), ask_in_steps(), strict=True):
+                assert first == HAIKU
+                break
+        sandbox.runtime.settle_abandoned()
+        assert nothing_is_left()
+        assert len(calls) == 3
+
+    contextvars.Context().run(main)
+
+
+def test_a_plain_function_that_returns_an_awaitable(sandbox: Sandbox):
+    """What runs when it is awaited runs in the function's cell."""
+
+    @attune.routed(workflow="w", stage="late", candidates=MODELS, default=HAIKU)
+    def later(model: str = attune.AUTO) -> Any:
+        async def body() -> Any:
+            await asyncio.sleep(0)
+            return current_scope().workflow, current_scope().stage
+
+        return body()
+
+    async def main() -> None:
+        assert await later() == ("w", "late")
+        assert nothing_is_left()
+
+    contextvars.Context().run(asyncio.run, main())
+
+
 # -- decorated functions as values
 
 

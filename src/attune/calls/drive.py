@@ -8,7 +8,8 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from attune.calls.current import Sending
+from attune.calls.context import scoped
+from attune.calls.current import Sending, cell
 from attune.calls.plan import Ask, Effect, Plan, Reply, Send, Sleep
 from attune.models.process import Clock
 
@@ -27,7 +28,8 @@ def drive(plan: Plan, clock: Clock) -> Any:
 
 
 async def _awaited(plan: Plan, clock: Clock, effect: Send, value: Any) -> Any:
-    return await adrive(plan, clock, await _arrived(effect, value))
+    with scoped(cell(effect.call)):
+        return await adrive(plan, clock, await _arrived(effect, value))
 
 
 async def adrive(plan: Plan, clock: Clock, reply: Reply | None = None) -> Any:

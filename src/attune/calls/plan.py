@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from attune.calls import reach
 from attune.calls.admission import Admission, Limits
 from attune.calls.attempt import SaidSo, Try
 from attune.calls.stream import Settlement, Unwatched
@@ -74,7 +75,7 @@ def plan(call: Call, limits: Limits, judge: Judge | None = None) -> Plan:
             _answered(call, attempt, value)
         else:
             if attempt.held:  # a generator, whose first item is handed out after all
-                value = dialect.tap(value, Unwatched(), attempt.held)
+                value = dialect.tap(value, Unwatched(call, attempt), attempt.held)
             if call.leave_to_stream():
                 return value
         quality = yield from _judged(call, judge, value)
@@ -93,9 +94,9 @@ def takeover(call: Call, request: Request, dialect: Dialect, limits: Limits) -> 
     call.take(request, dialect)
     endpoint = dialect.endpoint(request.client)
     rest = [target for target in call.order if target is not decided]
-    reach = [t for t in (decided, *rest) if t.client is not None or t.provider == dialect.provider] or [decided]
-    order = [t if t.client is not None else replace(t, endpoint=endpoint) for t in reach]
-    attempt, reply = yield from _attempts(call, order, limits)
+    spoken = [t for t in (decided, *rest) if t.client is not None or t.provider == dialect.provider] or [decided]
+    order = [t if t.client is not None else replace(t, endpoint=endpoint) for t in spoken]
+    attempt, reply = yield from _attempts(call, reach.left(call, order), limits)
     if (stream := _streamed(call, attempt, reply.value)) is not None:
         return stream
     _answered(call, attempt, reply.value)
@@ -104,14 +105,16 @@ def takeover(call: Call, request: Request, dialect: Dialect, limits: Limits) -> 
 
 def _decide(call: Call) -> list[Target]:
     """The targets to try, best first. A pinned model is never re-routed; a fault of the router's leads to the default."""
-    question, runtime = call.question, call.runtime
-    targets = question.targets
+    runtime, targets = call.runtime, call.question.targets
     if call.pinned:
         call.decided(Decision(model=targets[0].model, provider=targets[0].provider, reason="pinned"))
-        return list(targets) if call.mode == "enforce" else [targets[0]]
+        return reach.left(call, list(targets)) if call.mode == "enforce" else [targets[0]]
+    out = reach.out_of(call)
+    question = call.question  # by now among the targets that are left
+    targets = question.targets
     default = targets[question.default]
     try:
-        choice = runtime.decide(question, call.now_s())
+        choice = reach.explained(call, runtime.decide(question, call.now_s()), out)
     except NoModelAvailable as refused:
         call.decided(refused.decision)
         raise call.dialect.refusal(refused, call.request.client) from None
@@ -122,6 +125,8 @@ def _decide(call: Call) -> list[Target]:
     if call.mode == "observe":
         call.decided(replace(choice.decision, reason="observe"))
         return [default]
+    if call.session is not None:
+        choice = call.safely("session", runtime.memory.sessions.stay, call, choice) or choice
     call.decided(choice.decision)
     return [targets[i] for i in choice.order] or [default]
 
@@ -147,6 +152,8 @@ def _attempts(call: Call, order: list[Target], limits: Limits) -> Generator[Effe
         if error is None and attempt.open and (error := call.cut_short(attempt, reply.value)) is not None:
             cut = (attempt, reply)
         if error is None or not attempt.open:  # closed: what is inside the function took the call over
+            if attempt.open:
+                admission.answered(attempt)
             return attempt, reply
         admission.learn(attempt, call.failed(attempt, error), error)
 

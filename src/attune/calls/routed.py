@@ -12,7 +12,8 @@ from typing import Any, Never, TypeVar
 
 from attune.calls import default as process
 from attune.calls.admission import Limits
-from attune.calls.context import Scope, checked, refuse_other, scoped
+from attune.calls.context import checked, refuse_other, scoped
+from attune.calls.current import cell
 from attune.calls.drive import adrive, drive
 from attune.calls.plan import Judge, plan
 from attune.calls.runtime import Runtime
@@ -140,7 +141,7 @@ class Routed:
         request = self._request(wrapped, instance, args, kwargs)
         if (call := self._start(runtime, request)) is None:
             return request.untouched(self._as_written(runtime, request))
-        with scoped(_cell(call)):
+        with scoped(cell(call)):
             return drive(plan(call, self._limits(runtime, request), self._judge), runtime.clock)
 
     async def _arun(self, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
@@ -149,19 +150,27 @@ class Routed:
         if (call := self._start(runtime, request)) is None:
             value = request.untouched(self._as_written(runtime, request))
             return await value if inspect.isawaitable(value) else value
-        with scoped(_cell(call)):
+        with scoped(cell(call)):
             return await adrive(plan(call, self._limits(runtime, request), self._judge), runtime.clock)
 
     def _generate(self, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        yield from self._run(wrapped, instance, args, kwargs)
+        return (yield from self._run(wrapped, instance, args, kwargs))
 
     async def _agenerate(self, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         items = await self._arun(wrapped, instance, args, kwargs)
-        try:
-            async for item in items:
-                yield item
-        finally:
-            await items.aclose()
+        turn, word = items.asend, None
+        while True:
+            try:
+                item = await turn(word)
+            except StopAsyncIteration:
+                return
+            try:
+                turn, word = items.asend, (yield item)
+            except GeneratorExit:
+                await items.aclose()
+                raise
+            except BaseException as thrown:  # noqa: BLE001 - the body decides what becomes of it
+                turn, word = items.athrow, thrown
 
     def _start(self, runtime: Runtime, request: FunctionRequest) -> Call | None:
         if runtime.settings.mode == "off":
@@ -205,8 +214,3 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
             f"`*, model: str = attune.AUTO`; it has {signature}."
         )
     return signature
-
-
-def _cell(call: Call) -> Scope:
-    """What guarded calls inside the body inherit."""
-    return Scope(workflow=call.question.workflow, stage=call.question.stage)

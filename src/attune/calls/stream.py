@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from attune.calls.attempt import Try
+from attune.calls.current import Within
 from attune.calls.underway import Call
 from attune.clients.dialect import NOTHING, EventReader
 from attune.models.failures import Failure, FailureKind
@@ -18,13 +19,14 @@ from attune.models.failures import Failure, FailureKind
 class Settlement:
     """The Watch of one stream: the first of its ends counts."""
 
-    __slots__ = ("_attempt", "_call", "_open", "_reader")
+    __slots__ = ("_attempt", "_call", "_open", "_reader", "_within")
 
     def __init__(self, call: Call, attempt: Try, reader: EventReader) -> None:
         self._call = call
         self._attempt = attempt
         self._reader = reader
         self._open = [True]
+        self._within: Within | None = None
 
     @property
     def open(self) -> bool:
@@ -67,6 +69,12 @@ class Settlement:
             self._call.end(self._attempt, "neutral", facts=self._facts())
             self._finish("neutral")
 
+    def step(self) -> Within:
+        """A function's generator: its body runs on in its own cell, and may report."""
+        if self._within is None:
+            self._within = Within(self._call, self._attempt)
+        return self._within
+
     def dropped(self) -> None:
         """Nobody holds it any more: take a note, and nothing else."""
         if self._open:
@@ -108,7 +116,14 @@ class Settlement:
 class Unwatched:
     """A Watch that takes no interest: another stream is watched in place of this one."""
 
-    __slots__ = ()
+    __slots__ = ("_within",)
+
+    def __init__(self, call: Call, attempt: Try) -> None:
+        self._within = Within(call, attempt)
+
+    def step(self) -> Within:
+        """As for a watched one."""
+        return self._within
 
     def event(self, event: Any) -> None:
         """Nothing."""

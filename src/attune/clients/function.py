@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from attune.clients.dialect import NOTHING, EventReader, Facts, Watch
-from attune.clients.watched import awatched, watched
+from attune.clients.watched import Ended, aconversed, conversed
 from attune.errors import CallError
 from attune.models.call import Target
 from attune.models.failures import FailureKind
@@ -108,7 +108,7 @@ class FunctionDialect:
 
     def tap(self, stream: Any, watch: Watch, held: Sequence[Any] = ()) -> Any:
         """A generator around the generator."""
-        return (awatched if inspect.isasyncgen(stream) else watched)(stream, watch, held)
+        return (aconversed if inspect.isasyncgen(stream) else conversed)(stream, watch, held)
 
     def refusal(self, error: CallError, client: Any) -> CallError:
         """No SDK is near: the plain class."""
@@ -141,17 +141,21 @@ class Items:
 
 
 def _first(stream: Iterator[Any], reader: EventReader) -> list[Any]:
-    for item in stream:
-        reader.feed(item)
-        return [item]
-    return []
+    try:
+        item = next(stream)
+    except StopIteration as end:
+        ended = Ended()
+        ended.value = end.value
+        return ended
+    reader.feed(item)
+    return [item]
 
 
 async def _afirst(stream: AsyncIterator[Any], reader: EventReader) -> list[Any]:
     async for item in stream:
         reader.feed(item)
         return [item]
-    return []
+    return Ended()
 
 
 def usage_of(usage: Any) -> Usage | None:

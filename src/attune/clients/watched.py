@@ -1,11 +1,11 @@
-"""Handing events on under a watch: one generator for sync streams, one for async ones.
+"""Handing events on under a watch: one generator for sync streams, one for async ones; and likewise for users' generators.
 
 Whatever ends the stream, the watch hears of it exactly here: the end, an error, or that nobody reads any more.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
 from typing import Any
 
 from attune.clients.dialect import Watch
@@ -41,6 +41,80 @@ async def awatched(events: Any, watch: Watch, held: Sequence[Any] = ()) -> Async
         watch.dropped()  # as above
         await events.aclose()
         raise
+    except BaseException as error:
+        watch.broken(error)
+        raise
+    if (cut := watch.finished()) is not None:
+        raise cut
+
+
+class Ended(list[Any]):
+    """The held items of a generator that gave none; `value` is what it returned."""
+
+    value: Any = None
+
+
+def conversed(items: Any, watch: Watch, held: Sequence[Any] = ()) -> Generator[Any, Any, Any]:
+    """The same for a generator that somebody wrote: what is sent or thrown in reaches it, what it returns comes out.
+
+    Its body runs inside `watch.step()`, and nothing between two items does.
+    """
+    ahead, value = list(held), getattr(held, "value", None)
+    turn, word = items.send, None
+    try:
+        while not isinstance(held, Ended):
+            if ahead:
+                item = ahead.pop(0)
+            else:
+                with watch.step():
+                    item = turn(word)
+                watch.event(item)
+            try:
+                turn, word = items.send, (yield item)
+            except GeneratorExit:
+                watch.dropped()  # as above
+                with watch.step():
+                    items.close()
+                raise
+            except BaseException as thrown:  # noqa: BLE001 - the body decides what becomes of it
+                turn, word = items.throw, thrown
+    except GeneratorExit:
+        raise
+    except StopIteration as end:
+        value = end.value
+    except BaseException as error:
+        watch.broken(error)
+        raise
+    if (cut := watch.finished()) is not None:
+        raise cut
+    return value
+
+
+async def aconversed(items: Any, watch: Watch, held: Sequence[Any] = ()) -> AsyncGenerator[Any, Any]:
+    """The same for an async generator."""
+    ahead = list(held)
+    turn, word = items.asend, None
+    try:
+        while not isinstance(held, Ended):
+            if ahead:
+                item = ahead.pop(0)
+            else:
+                with watch.step():
+                    item = await turn(word)
+                watch.event(item)
+            try:
+                turn, word = items.asend, (yield item)
+            except GeneratorExit:
+                watch.dropped()  # as above
+                with watch.step():
+                    await items.aclose()
+                raise
+            except BaseException as thrown:  # noqa: BLE001 - as above
+                turn, word = items.athrow, thrown
+    except GeneratorExit:
+        raise
+    except StopAsyncIteration:
+        pass
     except BaseException as error:
         watch.broken(error)
         raise
