@@ -29,6 +29,8 @@ class Behaviour:
       None: as it is.
     - `uses_tools`: each tool that a request offers is called once, in their order, before there is a text. The
       conversation that the request holds says which were; the input fits the tool's schema.
+
+    A request that wants its answer in JSON by a schema gets JSON that fits, neither good nor bad.
     """
 
     success: float = 1.0

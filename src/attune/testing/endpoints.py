@@ -11,12 +11,12 @@ from typing import Any
 
 from attune.errors import ConfigError
 from attune.testing import anthropic_wire, openai_wire, responses_wire
+from attune.testing.asked import as_asked
 from attune.testing.behaviour import Behaviour
 from attune.testing.http_wire import HttpRequest
 from attune.testing.playback import Ask, Playback, perform, simple
 from attune.testing.scenario import Received, Scenario, Turn, topic_of
 from attune.testing.script import Step
-from attune.testing.tools import call_first
 from attune.testing.wire import Wire, count_tokens, prompt_text
 
 CONTROL = "/_script"
@@ -76,7 +76,7 @@ class Endpoints:
             topic=topic_of(prompt),
             tell_usage=isinstance(options, dict) and options.get("include_usage") is True,
         )
-        step = call_first(turn.step, body) if turn.behaviour.uses_tools else turn.step
+        step = as_asked(turn.step, body, uses_tools=turn.behaviour.uses_tools)
         playback = perform(step, turn.behaviour, turn.fate, ask)
         self._record(request, body, ask, turn, playback)
         return playback

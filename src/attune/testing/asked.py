@@ -1,11 +1,12 @@
-"""A model that uses the tools it is offered: each of them once, in the order of the offer, before it answers.
+"""What a request asks of a model beyond a text: to use the tools it offers, to answer in a format.
 
-The conversation in the request says what was called already, so nothing is remembered here, and the rule holds for every
-API: the offers and the calls are found by their names, wherever an API puts them.
+Each tool is called once, in the order of the offer, before there is an answer; the conversation in the request says which
+were. Nothing is remembered here, and the rule holds for every API: offers, calls and formats are found by their names.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,13 +16,29 @@ from attune.testing.script import Step
 _CALLS = ("tool_use", "function_call")  # the type of a block or an item that calls a tool
 _SAMPLES: Mapping[str, Any] = {"string": "sample", "integer": 1, "number": 1.0, "boolean": True, "null": None}
 _DEPTH = 8  # schemas may refer to themselves
+# where each API has the format that it wants
+_FORMATS = (("output_config", "format"), ("output_format",), ("response_format", "json_schema"), ("text", "format"))
 
 
-def call_first(step: Step, body: Mapping[str, Any]) -> Step:
-    """This step, or a call of the next tool in its place where it is an answer of the model's own making."""
-    if step.act != "answer" or step.text is not None or step.tool is not None or (call := next_call(body)) is None:
+def as_asked(step: Step, body: Mapping[str, Any], *, uses_tools: bool) -> Step:
+    """This step; where it is an answer of the model's own making, a call of the next tool, or JSON that fits the format."""
+    if step.act != "answer" or step.text is not None or step.tool is not None:
         return step
-    return replace(step, text="", tool=call[0], tool_input=call[1], stop_reason="tool_use")
+    if uses_tools and (call := next_call(body)) is not None:
+        return replace(step, text="", tool=call[0], tool_input=call[1], stop_reason="tool_use")
+    schema = wanted_schema(body)
+    return step if schema is None else replace(step, text=json.dumps(sample(schema)))
+
+
+def wanted_schema(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The JSON schema that the answer is to fit; None where any text will do."""
+    for path in _FORMATS:
+        found: Any = body
+        for name in path:
+            found = found.get(name) if isinstance(found, Mapping) else None
+        if isinstance(found, Mapping) and isinstance(schema := found.get("schema"), Mapping):
+            return schema
+    return None
 
 
 def next_call(body: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:

@@ -1,4 +1,4 @@
-"""A scripted model that uses tools: which one comes next, in each API's shape, and with what input."""
+"""What a request asks for beyond a text: which tool comes next, with what input, and JSON by a schema, in each API's shape."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import urllib.request
 import pytest
 
 from attune.testing import Behaviour, ScriptedProvider, Step, fail, ok, tool_use
-from attune.testing.tools import call_first, next_call, sample
+from attune.testing.asked import as_asked, next_call, sample
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city"]}
 OFFERS = {
@@ -75,8 +75,25 @@ def test_a_schema_that_holds_itself_ends():
 
 @pytest.mark.parametrize("step", [ok("done"), fail(), tool_use("other")])
 def test_what_is_scripted_is_done_to_the_letter(step):
-    assert call_first(step, conversation("chat")) is step
-    assert call_first(Step(), conversation("chat")).tool == "weather"
+    assert as_asked(step, conversation("chat"), uses_tools=True) is step
+    assert as_asked(Step(), conversation("chat"), uses_tools=False) == Step()
+    assert as_asked(Step(), conversation("chat"), uses_tools=True).tool == "weather"
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"output_config": {"format": {"type": "json_schema", "schema": CITY}}},
+        {"output_format": {"type": "json_schema", "schema": CITY}},
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "City", "schema": CITY}}},
+        {"text": {"format": {"type": "json_schema", "name": "City", "schema": CITY}}},
+    ],
+)
+def test_an_answer_is_in_the_format_that_is_wanted(wanted):
+    """After the tools, if there are any."""
+    assert json.loads(as_asked(Step(), wanted, uses_tools=False).text) == {"city": "sample"}
+    assert as_asked(Step(), {**conversation("chat"), **wanted}, uses_tools=True).tool == "weather"
+    assert as_asked(Step(), {"text": "hello", "response_format": {"type": "text"}}, uses_tools=True) == Step()
 
 
 def test_a_provider_whose_models_use_tools():
