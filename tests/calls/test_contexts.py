@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import copy
 import pickle
@@ -11,12 +12,13 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import anthropic
 import pytest
-from calls.ways import HAIKU, OPUS, SONNET
+from calls.ways import BODY, HAIKU, OPUS, SONNET, Bench, Ledger, Way
 
 import attune
 from attune.calls.context import NO_SCOPE, captures, current_scope, under_way
-from attune.testing import Sandbox
+from attune.testing import Sandbox, fail
 
 MODELS = [HAIKU, SONNET, OPUS]
 
@@ -336,6 +338,153 @@ def test_a_plain_function_that_returns_an_awaitable(sandbox: Sandbox):
         assert nothing_is_left()
 
     contextvars.Context().run(asyncio.run, main())
+
+
+# -- functions that return a context manager: their answer comes when it is entered
+
+
+@pytest.mark.parametrize("guarded", [False, True], ids=["bare", "guarded"])
+@pytest.mark.parametrize("name", ["stream", "async stream"])
+def test_a_function_that_returns_a_stream_manager(bench: Bench, ledger: Ledger, name, guarded):
+    """One call: the attempt is made where the `with` block begins, a failure there falls back, the stream ends it."""
+    way = Way(name)
+    client = bench.wrapped(way) if guarded else bench.bare(way, max_retries=0)
+
+    @attune.routed(workflow="w", candidates=[HAIKU, SONNET])
+    def answer(model: str = attune.AUTO) -> Any:
+        return client.messages.stream(model=model, **BODY)
+
+    def read() -> str:
+        with answer() as stream:
+            assert "StreamManager" not in type(stream).__name__
+            return stream.get_final_text()
+
+    async def aread() -> str:
+        async with answer() as stream:
+            return await stream.get_final_text()
+
+    bench.provider.script(HAIKU, fail("overloaded"))
+    with attune.capture() as calls:
+        text = bench.loop.run(aread(), context=contextvars.copy_context()) if way.asynchronous else read()
+    assert text
+    assert [it.outcome for it in calls] == ["success"]
+    assert [(it.model, it.kind, it.outcome) for it in calls[0].attempts] == [
+        (HAIKU, "initial", "failure"),
+        (SONNET, "fallback", "success"),
+    ]
+    assert calls[0].usage.output_tokens > 0
+    assert calls[0].cost > 0
+    assert len(bench.provider.requests) == 2
+
+
+def test_a_stream_manager_that_is_never_entered(bench: Bench, ledger: Ledger):
+    """It is one to `isinstance`; nothing is asked, and the call ends as nobody's fault."""
+
+    @attune.routed(workflow="w", candidates=[HAIKU, SONNET])
+    def answer(model: str = attune.AUTO) -> Any:
+        return bench.sync.messages.stream(model=model, **BODY)
+
+    with attune.capture() as calls:
+        assert isinstance(answer(), anthropic.MessageStreamManager)
+        ledger.sandbox.runtime.settle_abandoned()
+    assert [(it.outcome, len(it.attempts)) for it in calls] == [("neutral", 1)]
+    assert len(bench.provider.requests) == 0
+    ledger.check(calls)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+def test_a_function_that_is_a_context_manager(sandbox: Sandbox, asynchronous):
+    """`@contextmanager` below `@routed`: the body runs in its cell on both sides of its `yield`, and is tried elsewhere."""
+    seen = []
+
+    @attune.routed(workflow="w", stage="s", candidates=[HAIKU, SONNET])
+    @contextlib.contextmanager
+    def block(model: str = attune.AUTO) -> Any:
+        seen.append((model, current_scope().stage))
+        if model == HAIKU:
+            raise ConnectionError
+        yield model
+        seen.append(("after", current_scope().stage))
+
+    @attune.routed(workflow="w", stage="s", candidates=[HAIKU, SONNET])
+    @contextlib.asynccontextmanager
+    async def ablock(model: str = attune.AUTO) -> Any:
+        with block.__wrapped__(model) as chosen:
+            yield chosen
+
+    async def main() -> None:
+        async with ablock() as model:
+            assert model == SONNET
+            assert nothing_is_left()
+
+    if asynchronous:
+        contextvars.Context().run(asyncio.run, main())
+    else:
+        with attune.capture() as calls, block() as model:
+            assert (model, current_scope().stage) == (SONNET, None)
+        assert [it.outcome for it in calls[0].attempts] == ["failure", "success"]
+    assert seen == [(HAIKU, "s"), (SONNET, "s"), ("after", "s")]
+    assert sandbox.faults == {}
+
+
+def test_a_block_s_own_error_is_not_the_answer_s(sandbox: Sandbox):
+    """It passes through the manager, as it does bare; the call had its answer."""
+
+    @attune.routed(workflow="w", candidates=[HAIKU])
+    @contextlib.contextmanager
+    def block(model: str = attune.AUTO) -> Any:
+        with contextlib.suppress(LookupError):
+            yield model
+
+    with attune.capture() as calls:
+        with block():
+            raise LookupError("swallowed by the body")
+        with pytest.raises(ZeroDivisionError), block():
+            raise ZeroDivisionError
+    assert [it.outcome for it in calls] == ["success", "success"]
+
+
+def test_a_manager_of_a_function_that_is_decorated_twice(sandbox: Sandbox):
+    def block(model: str = attune.AUTO) -> Any:
+        return contextlib.nullcontext(model) if model == OPUS else made(model)
+
+    @contextlib.contextmanager
+    def made(model: str) -> Any:
+        yield model
+
+    inner = attune.routed(workflow="inner", candidates=[HAIKU])(block)
+    outer = attune.routed(workflow="outer", candidates=[HAIKU])(inner)
+    with attune.capture() as calls, outer() as model:
+        assert model == HAIKU
+    assert [(it.workflow, it.outcome) for it in calls] == [("inner", "success"), ("outer", "success")]
+
+
+@pytest.mark.parametrize("sdk", ["anthropic", "openai"])
+@pytest.mark.parametrize("helper", [False, True], ids=["stream", "helper"])
+def test_a_function_that_returns_a_bare_stream_of_either_sdk(bench: Bench, ledger: Ledger, sdk, helper):
+    """Each SDK's events are read by its own dialect: usage is known, and the circuit of a well model stays closed."""
+    openai = pytest.importorskip("openai")
+    said = [{"role": "user", "content": "hello"}]
+
+    @attune.routed(workflow="w", candidates=[HAIKU if sdk == "anthropic" else "openai/gpt-6-luna"])
+    def answer(model: str = attune.AUTO) -> Any:
+        bare = model.rpartition("/")[2]
+        if sdk == "anthropic":
+            messages = bench.sync.messages
+            return messages.stream(model=bare, **BODY) if helper else messages.create(model=bare, stream=True, **BODY)
+        chat = client.chat.completions
+        words: Any = {"model": bare, "messages": said, "stream_options": {"include_usage": True}}
+        return chat.stream(**words) if helper else chat.create(stream=True, **words)
+
+    with (
+        openai.OpenAI(api_key="k", base_url=f"{bench.url}/v1") as client,
+        attune.capture() as calls,
+        answer() as stream,
+    ):
+        assert len(list(stream)) > 1
+    assert [it.outcome for it in calls] == ["success"]
+    assert calls[0].usage.output_tokens > 0
+    ledger.check(calls)
 
 
 # -- decorated functions as values

@@ -11,17 +11,21 @@ from typing import Any
 from attune.calls.context import scoped
 from attune.calls.current import Sending, cell
 from attune.calls.plan import Ask, Effect, Plan, Reply, Send, Sleep
+from attune.clients.function import opens
 from attune.models.process import Clock
 
 
 def drive(plan: Plan, clock: Clock) -> Any:
-    """Run a plan on this thread. Where a plain function gives an awaitable, the rest of the plan is one too."""
+    """Run a plan on this thread. What a function's answer waits for (an await, a `with` block), the rest of the plan does."""
     try:
         effect = plan.send(None)  # type: ignore[arg-type]  # how a generator is started
         while True:
             reply = _perform(effect, clock)
-            if isinstance(effect, Send) and effect.call.request.client is None and hasattr(reply.value, "__await__"):
-                return _awaited(plan, clock, effect, reply.value)
+            if isinstance(effect, Send) and effect.call.request.client is None:
+                if hasattr(reply.value, "__await__"):
+                    return _awaited(plan, clock, effect, reply.value)
+                if opens(reply.value):
+                    return _entering(plan, clock, effect, reply.value)
             effect = plan.send(reply)
     except StopIteration as end:
         return end.value
@@ -29,7 +33,10 @@ def drive(plan: Plan, clock: Clock) -> Any:
 
 async def _awaited(plan: Plan, clock: Clock, effect: Send, value: Any) -> Any:
     with scoped(cell(effect.call)):
-        return await adrive(plan, clock, await _arrived(effect, value))
+        reply = await _arrived(effect, value)
+        if opens(reply.value):
+            return _entering(plan, clock, effect, reply.value)
+        return await adrive(plan, clock, reply)
 
 
 async def adrive(plan: Plan, clock: Clock, reply: Reply | None = None) -> Any:
@@ -37,9 +44,18 @@ async def adrive(plan: Plan, clock: Clock, reply: Reply | None = None) -> Any:
     try:
         effect = plan.send(reply)  # type: ignore[arg-type]  # None starts a generator
         while True:
-            effect = plan.send(await _aperform(effect, clock))
+            reply = await _aperform(effect, clock)
+            if isinstance(effect, Send) and effect.call.request.client is None and opens(reply.value):
+                return _entering(plan, clock, effect, reply.value)
+            effect = plan.send(reply)
     except StopIteration as end:
         return end.value
+
+
+def _entering(plan: Plan, clock: Clock, effect: Send, manager: Any) -> Any:
+    from attune.calls.entering import Entering
+
+    return Entering(manager, plan, effect, lambda it: _perform(it, clock), lambda it: _aperform(it, clock))
 
 
 def _perform(effect: Effect, clock: Clock) -> Reply:

@@ -116,6 +116,15 @@ class FunctionDialect:
         return error
 
 
+def opens(value: Any) -> bool:
+    """Whether a value gives its answer only when a `with` block enters it: by its class's name, so that no SDK is imported.
+
+    The SDKs' stream managers and contextlib's are called so.
+    """
+    kind: Any = value.__class__  # what a proxy of ours says that it is
+    return kind.__name__.endswith("Manager") and (hasattr(kind, "__enter__") or hasattr(kind, "__aenter__"))
+
+
 class Items:
     """A reader that only knows that something has come."""
 
