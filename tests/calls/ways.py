@@ -1,6 +1,7 @@
-"""The four ways of asking for an answer, each through the real SDK: plain, async, stream, async stream.
+"""The four ways of asking for an answer, each through a real SDK: plain, async, stream, async stream.
 
-A `Way` makes one call and says what the caller saw; `Bench` is a scripted provider with the SDK's clients in front of it.
+A `Way` makes one call and says what the caller saw; `Bench` is a scripted provider with the SDKs' clients in front of it.
+A way is one of Anthropic's Messages unless it names another API (`sdks.py`).
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import anthropic
+import openai
 import pytest
+from calls.sdks import CHAT, HELLO, MESSAGES, RESPONSES, Sdk
 
 import attune
 from attune.testing import Sandbox, ScriptedProvider
 
-HAIKU, SONNET, OPUS = "claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5"
-HELLO = [{"role": "user", "content": "hello"}]
+HAIKU, SONNET, OPUS = MESSAGES.small, MESSAGES.large, MESSAGES.premium
 BODY = {"max_tokens": 50, "messages": HELLO}
 
 
@@ -45,18 +47,24 @@ class Seen:
 
 
 class Way:
-    """One way of asking."""
+    """One way of asking, in one API."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, sdk: Sdk = MESSAGES) -> None:
         self.name = name
+        self.sdk = sdk
         self.asynchronous = "async" in name
         self.stream = "stream" in name
 
     def __repr__(self) -> str:
-        return self.name
+        return self.name if self.sdk is MESSAGES else f"{self.sdk} {self.name}"
 
 
-WAYS = [Way("plain"), Way("async"), Way("stream"), Way("async stream")]
+NAMES = ("plain", "async", "stream", "async stream")
+WAYS = [Way(name) for name in NAMES]
+# every API in every way; and, where that would take too long, each of OpenAI's in two ways that have it all
+EVERY = [Way(name, sdk) for sdk in (MESSAGES, CHAT, RESPONSES) for name in NAMES]
+SOME = [*WAYS, Way("plain", CHAT), Way("async stream", CHAT), Way("async", RESPONSES), Way("stream", RESPONSES)]
+STREAMS = [way for way in EVERY if way.stream]
 
 
 class Bench:
@@ -66,12 +74,15 @@ class Bench:
         self.provider = provider
         self.loop = clients.runner
         self.url = provider.url
-        self.sync = clients.sync.with_options(base_url=provider.url)
-        self.asynchronous = clients.asynchronous.with_options(base_url=provider.url)
+        self._clients = clients
+        self._here: dict[Any, Any] = {}
+        self.sync, self.asynchronous = self.bare(WAYS[0]), self.bare(WAYS[1])
 
     def bare(self, way: Way, **options: Any) -> Any:
         """The SDK's own client."""
-        client = self.asynchronous if way.asynchronous else self.sync
+        kind = (way.sdk.module, way.asynchronous)
+        if (client := self._here.get(kind)) is None:
+            client = self._here[kind] = self._clients.made[kind].with_options(base_url=way.sdk.url(self.url))
         return client.with_options(**options) if options else client
 
     def wrapped(self, way: Way, **words: Any) -> Any:
@@ -81,7 +92,7 @@ class Bench:
     def ask(self, way: Way, client: Any, model: str = "auto", **words: Any) -> Seen:
         """One call, read to its end; whatever it raises is kept."""
         seen = Seen()
-        body = {**BODY, "model": model, **words}
+        body = {**way.sdk.body(stream=way.stream), "model": model, **words}
         if way.stream:
             body["stream"] = True
         with attune.capture() as seen.records:
@@ -95,30 +106,37 @@ class Bench:
         return seen
 
     def _read(self, way: Way, client: Any, body: Any, seen: Seen) -> None:
-        seen.value = client.messages.create(**body)
+        seen.value = way.sdk.ask(client, **body)
         if way.stream:
             for event in seen.value:
                 seen.events.append(event)
 
     async def _aread(self, way: Way, client: Any, body: Any, seen: Seen) -> None:
-        seen.value = await client.messages.create(**body)
+        seen.value = await way.sdk.ask(client, **body)
         if way.stream:
             async for event in seen.value:
                 seen.events.append(event)
 
 
 class Clients:
-    """The SDK's clients and the event loop they live on: made once, because TLS set-up costs a tenth of a second each."""
+    """The SDKs' clients and the event loop they live on: made once, because TLS set-up costs a tenth of a second each."""
 
     def __init__(self) -> None:
         self.runner = asyncio.Runner()
-        self.sync = anthropic.Anthropic(api_key="k", timeout=5)
-        self.asynchronous = anthropic.AsyncAnthropic(api_key="k", timeout=5)
+        self.made = {
+            (anthropic, False): anthropic.Anthropic(api_key="k", timeout=5),
+            (anthropic, True): anthropic.AsyncAnthropic(api_key="k", timeout=5),
+            (openai, False): openai.OpenAI(api_key="k", timeout=5),
+            (openai, True): openai.AsyncOpenAI(api_key="k", timeout=5),
+        }
 
     def close(self) -> None:
         """Close the pools and the loop."""
-        self.sync.close()
-        self.runner.run(self.asynchronous.close())
+        for (_, asynchronous), client in self.made.items():
+            if asynchronous:
+                self.runner.run(client.close())
+            else:
+                client.close()
         self.runner.close()
 
 
@@ -194,4 +212,19 @@ def ledger(attune_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Ledger:
 
 @pytest.fixture(params=WAYS, ids=repr)
 def way(request: pytest.FixtureRequest) -> Way:
+    return request.param
+
+
+@pytest.fixture(params=EVERY, ids=repr)
+def every_way(request: pytest.FixtureRequest) -> Way:
+    return request.param
+
+
+@pytest.fixture(params=SOME, ids=repr)
+def some_way(request: pytest.FixtureRequest) -> Way:
+    return request.param
+
+
+@pytest.fixture(params=STREAMS, ids=repr)
+def stream_way(request: pytest.FixtureRequest) -> Way:
     return request.param

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from calls.ways import bench, clients, ledger, sandbox, way
+from calls.ways import bench, clients, every_way, ledger, sandbox, some_way, stream_way, way
 
-__all__ = ["bench", "clients", "ledger", "sandbox", "way"]
+__all__ = ["bench", "clients", "every_way", "ledger", "sandbox", "some_way", "stream_way", "way"]
