@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from attune.clients.dialect import Facts
 from attune.errors import CallError
 from attune.models.call import AttemptKind, CircuitState, Target
 from attune.models.failures import Failure
@@ -42,7 +43,7 @@ class Try:
         self.at_us = at_us  # epoch microseconds
         self.span: Any = None
         self.reader: Any = None
-        self.facts: Any = None  # what a whole answer says, once it was read
+        self.facts: Facts | None = None  # what a whole answer says, once it was read
         self.held: list[Any] = []
         self.first_us: int | None = None
         self.reported: Any = None

@@ -1,0 +1,98 @@
+"""The streams of the SDKs that Stainless generates: held until there is content, then watched, in place.
+
+The instance is changed and never its class, so it stays what it was to `isinstance` and to its own helpers. No event is
+understood here; that is an EventReader's business.
+"""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+from attune.clients.dialect import EventReader, Watch
+from attune.clients.watched import awatched, watched
+
+
+def is_stream(value: Any, package: str) -> bool:
+    """Whether it is a Stream or AsyncStream of the SDK `package`, or what its helpers make of one."""
+    kind: Any = type(_raw(value))  # a plain type is hashable, though its stub says otherwise of type[Any]
+    return bool(_is_stream_type(kind, package))
+
+
+def _raw(value: Any) -> Any:
+    """The stream inside a helper such as MessageStream, which reads it event by event."""
+    return getattr(value, "_raw_stream", value)
+
+
+@functools.cache
+def _is_stream_type(kind: Any, package: str) -> bool:
+    return any(
+        cls.__name__ in ("Stream", "AsyncStream") and cls.__module__.partition(".")[0] == package
+        for cls in kind.__mro__
+    )
+
+
+def is_async(stream: Any) -> bool:
+    """Whether its events are awaited."""
+    return hasattr(type(stream), "__aiter__")
+
+
+def hold(stream: Any, reader: EventReader) -> Any:
+    """Take events until there is content; see `Dialect.hold`."""
+    raw = _raw(stream)
+    return _ahold(raw, reader) if is_async(raw) else _hold(raw, reader)
+
+
+def _hold(stream: Any, reader: EventReader) -> list[Any]:
+    held = []
+    for event in stream._iterator:  # noqa: SLF001 - the one attribute through which both generations read
+        reader.feed(event)
+        held.append(event)
+        if reader.content:
+            break
+    return held
+
+
+async def _ahold(stream: Any, reader: EventReader) -> list[Any]:
+    held = []
+    async for event in stream._iterator:  # noqa: SLF001 - as above
+        reader.feed(event)
+        held.append(event)
+        if reader.content:
+            break
+    return held
+
+
+def tap(stream: Any, watch: Watch, held: Sequence[Any] = ()) -> Any:
+    """Put `watch` between the stream and its reader, in place; see `Dialect.tap`.
+
+    The instance is changed and never its class: before 1.0 the SDKs' `isinstance` knows the exact class only.
+    """
+    raw = _raw(stream)
+    asynchronous = is_async(raw)
+    raw._iterator = (awatched if asynchronous else watched)(raw._iterator, watch, held)  # noqa: SLF001 - as above
+    raw.close = (_aclosing if asynchronous else _closing)(weakref.ref(raw), watch)
+    weakref.finalize(raw, watch.dropped).atexit = False
+    return stream
+
+
+def _closing(ref: Any, watch: Watch) -> Any:
+    """`close` for one instance, by a weak reference: a dropped stream must not wait for the garbage collector."""
+
+    def close() -> None:
+        watch.closed()
+        if (stream := ref()) is not None:
+            type(stream).close(stream)
+
+    return close
+
+
+def _aclosing(ref: Any, watch: Watch) -> Any:
+    async def close() -> None:
+        watch.closed()
+        if (stream := ref()) is not None:
+            await type(stream).close(stream)
+
+    return close
