@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from attune.calls import reach
 from attune.calls.attempt import Attached, Try
 from attune.calls.underway import Call
 from attune.errors import CallError, CircuitOpenError, DeadlineExceeded
@@ -80,7 +81,22 @@ class Admission:
         self._failures[place] = failure
         self._last = (place, failure, error)
 
+    def answered(self, attempt: Try) -> None:
+        """The last attempt was answered: who refused the same request before it, and who the session stays with."""
+        call = self._call
+        if self._failures:
+            call.safely("lessons", self._remember, attempt.target)
+        if call.session is not None and call.decision is not None and not call.pinned and call.mode == "enforce":
+            keep = call.runtime.memory.sessions.keep
+            call.safely("session", keep, call.session, call.question, attempt.target, call.decision, call.now_s())
+
     # -- pieces
+
+    def _remember(self, answered: Target) -> None:
+        """What a target refused and the default answered, routing had caused: the next such request goes elsewhere."""
+        for place, failure in self._failures.items():
+            if failure.rule.fall_back == "default" and self._order[place] is not answered:
+                reach.learn(self._call, self._order[place], failure.kind)
 
     def _untried(self) -> Iterator[int]:
         return (place for place in range(len(self._order)) if place not in self._tried and self._reaches(place))
@@ -94,6 +110,8 @@ class Admission:
             return True
         if not self._limits.fallback or self._call.mode != "enforce":
             return False
+        if failure.rule.fall_back == "any" and self._order[place].model != self._order[failed].model:
+            return not reach.binding_of(self._call.dialect, self._call.request).model
         match failure.rule.fall_back:
             case "any":
                 return True
@@ -138,7 +156,9 @@ class Admission:
         if len(self._order) > 1:
             target, now = self._order[place], self._call.now_s()
             probe = self._call.runtime.circuits.force_probe
-            permit = self._call.safely("breaker", probe, target.provider, target.model, endpoint=target.endpoint, now=now)
+            permit = self._call.safely(
+                "breaker", probe, target.provider, target.model, endpoint=target.endpoint, now=now
+            )
             if permit is None or not isinstance(permit, Refusal):
                 self._next = (place, permit, "probe")
                 return 0.0

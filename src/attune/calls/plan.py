@@ -126,7 +126,8 @@ def _decide(call: Call) -> list[Target]:
         call.decided(replace(choice.decision, reason="observe"))
         return [default]
     if call.session is not None:
-        choice = call.safely("session", runtime.memory.sessions.stay, call, choice) or choice
+        stay = runtime.memory.sessions.stay
+        choice = call.safely("session", stay, call.session, question, choice, runtime.circuits, call.now_s()) or choice
     call.decided(choice.decision)
     return [targets[i] for i in choice.order] or [default]
 

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from attune.calls.background import Background
 from attune.calls.clock import SystemClock
+from attune.calls.memory import Memory
 from attune.calls.settings import Live, Settings
 from attune.calls.site import completed
 from attune.clients.anthropic import AnthropicDialect
@@ -75,6 +76,7 @@ class Runtime:
         self.circuits = self._make_circuits()
         self.router = Router(explore=settings.explore, default_tier=settings.default_tier)
         self.retry_budget = RetryBudget(RetryPolicy())
+        self.memory = Memory()
         self.dialects: tuple[Dialect, ...] = (*live.dialects, AnthropicDialect(), AzureOpenAIDialect(), OpenAIDialect())
         # inside a function any SDK may raise: all rows count, and the user's dialects come first
         self.failure_rows = {name: kind for each in reversed(self.dialects) for name, kind in each.failures.items()}

@@ -27,6 +27,8 @@ def start(runtime: Runtime, site: Site, request: Request, *, hook: Classify | No
         scope = current_scope().over(site.scope)
         if request.client is None:  # a function bears its own name, whatever calls it
             scope = replace(scope, workflow=site.scope.workflow, stage=site.scope.stage)
+        if (session := scope.session) is not None:  # names nothing that a question or its evidence depends on
+            scope = replace(scope, session=None)
         here = site if request.client is None else site.at(request.client)
         asked = here.ask(runtime, scope, request.model)
         question = asked.question
@@ -38,6 +40,7 @@ def start(runtime: Runtime, site: Site, request: Request, *, hook: Classify | No
             mode=runtime.settings.mode,
             pinned=asked.pinned,
             timeout_s=scope.timeout_s or runtime.settings.timeout_s,
+            session=session,
             hook=hook,
         )
     except ConfigError:

@@ -50,6 +50,7 @@ class Call:
         mode: Mode,
         pinned: bool,
         timeout_s: float | None = None,
+        session: str | None = None,
         hook: Classify | None = None,
     ) -> None:
         self.runtime = runtime
@@ -60,6 +61,7 @@ class Call:
         self.question = question
         self.mode = mode
         self.pinned = pinned
+        self.session = session
         self.hook = hook
         self.started_s = self.now_s()
         self.at_us = int(runtime.clock.time() * 1e6)

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from attune.clients import stainless
+from attune.clients import anthropic_asked, stainless
+from attune.clients.asked import FREE, Binding, Shape, shape_of
 from attune.clients.dialect import NOTHING, Around, EventReader, Facts, Intercept, Watch
 from attune.clients.refusals import dual
 from attune.errors import CallError, CircuitOpenError, DeadlineExceeded, StreamInterrupted
@@ -63,6 +64,16 @@ class AnthropicDialect:
         own = isinstance(given, dict) and given.get("tracer_provider") is not None
         provider = trace.get_tracer_provider()
         return own or not isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider))
+
+    def binding(self, request: Any) -> Binding:
+        """Files, containers, and what only the account that made it can read again; a list of fallbacks of its own."""
+        body = getattr(request, "body", None)
+        return FREE if body is None else anthropic_asked.binding(body)
+
+    def shape(self, request: Any) -> Shape | None:
+        """See `RequestReader.shape`."""
+        body = getattr(request, "body", None)
+        return None if body is None else shape_of(body)
 
     def read(self, answer: Any) -> Facts:
         """A Message, or a raw response that holds one."""

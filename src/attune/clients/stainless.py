@@ -208,6 +208,12 @@ class StainlessRequest:
         }
         self.timeout_s = _timeout_s(client, options)
 
+    @property
+    def body(self) -> Mapping[str, Any]:
+        """What would be sent, as the caller wrote it; not to be changed."""
+        extra = self._options.extra_json
+        return {**self._options.json_data, **extra} if extra else self._options.json_data
+
     def send(self, target: Target, *, timeout_s: float | None) -> Any:
         """One attempt, at the target's own client where it has one."""
         changed: dict[str, Any] = {"max_retries": 0}
