@@ -77,6 +77,14 @@ def test_a_dialect_contributes_rows_by_class_name(name, kind):
     assert classify(error(name)).kind == "other"
 
 
+@pytest.mark.parametrize("name", ["JSONDecodeError", "APIResponseValidationError"])
+def test_an_answer_that_cannot_be_read_is_not_asked_for_again_unless_the_hook_says_so(name):
+    """No SDK does; another target may still be asked."""
+    failure = classify(error(name), FAILURES)
+    assert (failure.kind, failure.should_retry, failure.rule.fall_back) == ("server", False, "any")
+    assert classify(error(name), FAILURES, lambda _: "server").should_retry is None
+
+
 def test_the_cause_is_read_where_the_error_itself_says_nothing():
     outer = error("Wrapped")
     outer.__cause__ = ConnectionResetError()

@@ -119,6 +119,9 @@ _CODES: Mapping[str, FailureKind] = {
     "timeout_error": FailureKind.TIMEOUT,
 }
 
+# An answer that came whole and cannot be read was paid for, and no SDK asks the same target again.
+_UNREADABLE = frozenset({"JSONDecodeError", "APIResponseValidationError"})
+
 # What caller's code raises about its own mistakes; a provider is not to blame.
 _CALLER_ERRORS = (TypeError, ValueError, LookupError, AssertionError, AttributeError, NameError)
 _RETRY_AFTER_MAX_S = 3600.0  # a header is a hint: nothing is cooled for longer on one header's word
@@ -167,10 +170,11 @@ def classify(
     """
     status = _status(error)
     headers = getattr(getattr(error, "response", None), "headers", None)
-    kind = _asked(error, hook) or _kind(error, status, rows or {})
+    asked = _asked(error, hook)
+    kind = asked or _kind(error, status, rows or {})
     should_retry = _should_retry(headers)
-    if should_retry is None and status == 409:
-        should_retry = True
+    if should_retry is None and (status == 409 or (asked is None and type(error).__name__ in _UNREADABLE)):
+        should_retry = status == 409
     return Failure(kind=kind, status=status, retry_after_s=_retry_after_s(headers, at_s), should_retry=should_retry)
 
 
