@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from attune.calls.default import configure as configure
     from attune.calls.default import flush as flush
     from attune.calls.default import shutdown as shutdown
+    from attune.calls.instrumentor import AttuneInstrumentor as AttuneInstrumentor
+    from attune.calls.instrumentor import instrument as instrument
+    from attune.calls.instrumentor import uninstrument as uninstrument
     from attune.calls.routed import routed as routed
     from attune.calls.runtime import Runtime as Runtime
     from attune.calls.verdicts import report_quality as report_quality
@@ -48,6 +51,7 @@ _HOMES: Mapping[str, str] = {
     "AUTO": "attune.models.call",
     "Attempt": "attune.models.call",
     "AttuneError": "attune.errors",
+    "AttuneInstrumentor": "attune.calls.instrumentor",
     "CallError": "attune.errors",
     "CallRecord": "attune.models.call",
     "CircuitOpenError": "attune.errors",
@@ -64,6 +68,7 @@ _HOMES: Mapping[str, str] = {
     "capture": "attune.calls.context",
     "configure": "attune.calls.default",
     "flush": "attune.calls.default",
+    "instrument": "attune.calls.instrumentor",
     "last_call": "attune.calls.context",
     "remaining_s": "attune.calls.context",
     "report": "attune.calls.context",
@@ -71,6 +76,7 @@ _HOMES: Mapping[str, str] = {
     "routed": "attune.calls.routed",
     "scope": "attune.calls.context",
     "shutdown": "attune.calls.default",
+    "uninstrument": "attune.calls.instrumentor",
     "wrap": "attune.calls.wrap",
 }
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Protocol
 
 from attune.calls.frames import Entered, Frame
-from attune.calls.settings import unknown
+from attune.calls.words import unknown
 from attune.errors import ConfigError
 from attune.models.call import AUTO, CallRecord, OnInfeasible
 from attune.models.response import Usage

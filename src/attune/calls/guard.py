@@ -5,6 +5,7 @@ It decides only whether attune takes part (the mode, a function around it) and t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -15,12 +16,21 @@ from attune.calls.plan import Plan, plan, takeover
 from attune.calls.runtime import Runtime
 from attune.calls.site import Site
 from attune.calls.start import limits_of, start
-from attune.clients.dialect import Request
+from attune.calls.underway import Call
+from attune.clients.dialect import Intercept, Request
+from attune.errors import ConfigError
 from attune.models.call import AUTO
+
+log = logging.getLogger("attune")
 
 
 def guard(client: Any, site: Site, find: Callable[[], Runtime]) -> Any:
     """A guarded copy of a client. `find` gives the runtime, asked at each call."""
+    return site.dialect.guard(client, interceptor(site, find))
+
+
+def interceptor(site: Site, find: Callable[[], Runtime]) -> Intercept:
+    """What becomes of a request that was caught at `site`."""
 
     def intercept(request: Request) -> Any:
         runtime = find()
@@ -30,7 +40,7 @@ def guard(client: Any, site: Site, find: Callable[[], Runtime]) -> Any:
             return request.untouched(site.default_model(runtime) if request.model == AUTO else request.model)
         return (adrive if request.asynchronous else drive)(steps, runtime.clock)
 
-    return site.dialect.guard(client, intercept)
+    return intercept
 
 
 def _steps(runtime: Runtime, site: Site, request: Request) -> Plan | None:
@@ -38,5 +48,20 @@ def _steps(runtime: Runtime, site: Site, request: Request) -> Plan | None:
     around = under_way()
     if isinstance(around, Running) and around.offers(request.model):
         return takeover(around.call, request, site.dialect, limits)
-    call = start(runtime, site, request)
+    # a model that a routed function was handed is decided already: no rule speaks of it
+    handed = isinstance(around, Running) and around.handed(request.model)
+    call = _start(runtime, site, request, rules=not handed)
     return None if call is None else plan(call, limits)
+
+
+def _start(runtime: Runtime, site: Site, request: Request, *, rules: bool) -> Call | None:
+    try:
+        return start(runtime, site, request, rules=rules)
+    except ConfigError as mistake:
+        if not site.shared or request.model == AUTO:
+            raise
+        # nobody wrote attune into this call: it goes on as it was written, and the mistake is told once
+        if not runtime.faults["config"]:
+            log.warning("%s", mistake)
+        runtime.fault("config", mistake)
+        return None

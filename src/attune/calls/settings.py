@@ -6,7 +6,6 @@ a deployment must not stop the service. pydantic checks shapes, and is loaded on
 
 from __future__ import annotations
 
-import difflib
 import functools
 import logging
 import os
@@ -15,6 +14,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from attune.calls.reroute import Rule, rules_from
+from attune.calls.words import unknown
 from attune.errors import ConfigError
 from attune.models.call import Mode, Target
 from attune.models.registry import ModelInfo, ModelTier
@@ -62,7 +63,7 @@ class Settings:
     seed: int | None = None
     readers: tuple[str, ...] | None = None
     breaker: Breaker = field(default_factory=Breaker)
-    reroute: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    reroute: tuple[Rule, ...] = ()
     strict_streams: bool = False
     refresh_s: float = 2.0
     max_series: int = 2000
@@ -185,6 +186,8 @@ def _checked(name: str, value: Any, where: str) -> Any:
     """One value in its right type, checked by the same rules wherever it comes from."""
     from pydantic import ValidationError
 
+    if name == "reroute":
+        return rules_from(where, value)
     if name == "default_tier" and isinstance(value, str):
         value = value.lower()
     if name == "breaker" and isinstance(value, Mapping):
@@ -207,10 +210,3 @@ def _checked(name: str, value: Any, where: str) -> Any:
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
     return made
-
-
-def unknown(where: str, name: str, known: Any) -> str:
-    """What to say of a word that nobody knows: the nearest one, else all of them."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(known)}."
-    return f"{where}: unknown argument {name!r}.{hint}"

@@ -6,13 +6,13 @@ refusal that `except anthropic.APIError` catches, and by then the caller has imp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 from attune.clients import anthropic_asked, stainless
 from attune.clients.asked import FREE, Binding, Shape, shape_of
-from attune.clients.dialect import NOTHING, Around, EventReader, Facts, Intercept, Watch
+from attune.clients.dialect import NOTHING, EventReader, Facts, Intercept, Request, Watch
 from attune.clients.refusals import dual
 from attune.errors import CallError, CircuitOpenError, DeadlineExceeded, StreamInterrupted
 from attune.models.failures import FailureKind
@@ -50,9 +50,9 @@ class AnthropicDialect:
         """A guarded copy; see `stainless.guard`."""
         return stainless.guard(client, intercept, _ANSWERS)
 
-    def around(self, find: Callable[[], Intercept | None], *, asynchronous: bool) -> Around:
-        """See `Instrumentable.around`."""
-        return stainless.around(find, _ANSWERS, ours=self.speaks, asynchronous=asynchronous)
+    def catch(self, client: Any, through: Any, args: Any, kwargs: Any, *, asynchronous: bool) -> Request | None:
+        """See `Instrumentable.catch`."""
+        return stainless.catch(_ANSWERS, None, client, through, args, kwargs, asynchronous=asynchronous)
 
     def native_span(self, client: Any) -> bool:
         """Since 1.14 the SDK traces itself, if its tracer exists and a tracer provider records."""

@@ -147,25 +147,22 @@ class Watch(Protocol):
 
 
 Seam = tuple[str, str]  # a module, and a class in it through whose `request` its clients send
-Around = Callable[[Any, Any, Any, Any], Any]  # a wrapper as wrapt calls it: wrapped, instance, args, kwargs
 
 
 @runtime_checkable
 class Instrumentable(Protocol):
-    """A dialect whose clients can all be guarded at once, by `attune.instrument()`."""
-
-    @property
-    def name(self) -> str:
-        """As `Dialect.name`."""
-        ...
+    """A dialect whose clients can all be guarded at once, by `attune.instrument()`. Several may share a seam."""
 
     @property
     def seams(self) -> Sequence[Seam]:
         """The classes to wrap, each only if it has a `request` of its own. Imports nothing."""
         ...
 
-    def around(self, find: Callable[[], Intercept | None], *, asynchronous: bool) -> Around:
-        """What to put around `request`. `find` gives the intercept at each call, None while nothing is to be guarded."""
+    def catch(self, client: Any, through: Any, args: Any, kwargs: Any, *, asynchronous: bool) -> Request | None:
+        """A call of a client's `request`, caught on its class; `through` is the method as it was, bound to the client.
+
+        None where attune has no part in it: nothing answers, the client is guarded already, or attune is sending.
+        """
         ...
 
 

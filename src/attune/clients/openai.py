@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attune.clients import openai_chat, openai_responses, stainless
-from attune.clients.dialect import NOTHING, EventReader, Facts, Intercept, Watch
+from attune.clients.dialect import NOTHING, EventReader, Facts, Intercept, Request, Watch
 from attune.clients.refusals import dual
 from attune.errors import CallError, CircuitOpenError, DeadlineExceeded, StreamInterrupted
 from attune.models.failures import FailureKind
@@ -65,6 +65,7 @@ class OpenAIDialect:
     name = "openai"
     provider = "openai"
     failures = FAILURES
+    seams = stainless.seams("openai", ("OpenAI", "AsyncOpenAI"))
 
     def speaks(self, client: Any) -> bool:
         """By class name, so that nothing is imported. Azure's clients are subclasses."""
@@ -77,6 +78,10 @@ class OpenAIDialect:
     def guard(self, client: Any, intercept: Intercept) -> Any:
         """A guarded copy; see `stainless.guard`."""
         return stainless.guard(client, intercept, _ANSWERS, address)
+
+    def catch(self, client: Any, through: Any, args: Any, kwargs: Any, *, asynchronous: bool) -> Request | None:
+        """See `Instrumentable.catch`."""
+        return stainless.catch(_ANSWERS, address, client, through, args, kwargs, asynchronous=asynchronous)
 
     def native_span(self, client: Any) -> bool:
         """The SDK makes no spans (read in 1.109 and 3.54)."""

@@ -17,7 +17,7 @@ from contextvars import ContextVar
 from types import MethodType, SimpleNamespace
 from typing import Any
 
-from attune.clients.dialect import Around, EventReader, Intercept, Seam, Watch
+from attune.clients.dialect import EventReader, Intercept, Seam, Watch
 from attune.clients.watched import awatched, watched
 from attune.models.call import AUTO, Target
 from attune.models.failures import FailureKind
@@ -103,28 +103,22 @@ def seams(package: str, clients: Sequence[str]) -> tuple[Seam, ...]:
     )
 
 
-def around(
-    find: Callable[[], Intercept | None], answers: frozenset[str], address: Address | None = None, *,
-    ours: Callable[[Any], bool], asynchronous: bool,
-) -> Around:  # fmt: skip
-    """See `Instrumentable.around`. A client that is guarded already, and a request that attune sends, pass."""
+def catch(
+    answers: frozenset[str], address: Address | None, client: Any, through: Any, args: Any, kwargs: Any, *,
+    asynchronous: bool,
+) -> StainlessRequest | None:  # fmt: skip
+    """See `Instrumentable.catch`."""
+    if _sending.get() == id(client) or hasattr(type(client), "__attune_inner__"):
+        return None
+    return _parted(answers, address, client, through, asynchronous, *args, **kwargs)
 
-    def seam(through: Any, client: Any, /, cast_to: Any, options: Any, **kwargs: Any) -> Any:
-        caught = _caught(answers, address, client, through, cast_to, options, kwargs, asynchronous=asynchronous)
-        intercept = find() if caught is not None and ours(client) else None
-        if caught is None or intercept is None:
-            return through(cast_to, options, **kwargs)
-        return intercept(caught)
 
-    def request(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        if _sending.get() == id(instance) or hasattr(type(instance), "__attune_inner__"):
-            return wrapped(*args, **kwargs)
-        return seam(wrapped, instance, *args, **kwargs)
-
-    async def arequest(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        return await request(wrapped, instance, args, kwargs)
-
-    return arequest if asynchronous else request
+def _parted(
+    answers: frozenset[str], address: Address | None, client: Any, through: Any, asynchronous: bool, /,
+    cast_to: Any = None, options: Any = None, **kwargs: Any,
+) -> StainlessRequest | None:  # fmt: skip
+    """The arguments of `request`, by place or by name."""
+    return _caught(answers, address, client, through, cast_to, options, kwargs, asynchronous=asynchronous)
 
 
 def _caught(
