@@ -19,6 +19,7 @@ from typing import Any
 
 from attune.clients.dialect import EventReader, Intercept, Seam, Watch
 from attune.clients.watched import awatched, watched
+from attune.clients.likeness import alike, unguarded
 from attune.models.call import AUTO, Target
 from attune.models.failures import FailureKind
 
@@ -65,15 +66,7 @@ def speaks(client: Any, package: str, names: frozenset[str]) -> bool:
 
 def guard(client: Any, intercept: Intercept, answers: frozenset[str], address: Address | None = None) -> Any:
     """A copy of `client` that hands POSTs to the paths in `answers` to `intercept`; it shares the connection pool."""
-    base = type(client)
-    if (inner := getattr(base, "__attune_inner__", None)) is not None:  # guarding twice guards once
-        base = inner
-    guarded = client.with_options()
-    guarded.__class__ = _subclass(base, intercept, answers, address)
-    return guarded
-
-
-def _subclass(base: Any, intercept: Intercept, answers: frozenset[str], address: Address | None) -> type:
+    base = unguarded(type(client))  # guarding twice guards once
     asynchronous = inspect.iscoroutinefunction(base.request)
 
     def request(self: Any, cast_to: Any, options: Any, **kwargs: Any) -> Any:
@@ -84,14 +77,7 @@ def _subclass(base: Any, intercept: Intercept, answers: frozenset[str], address:
     async def arequest(self: Any, cast_to: Any, options: Any, **kwargs: Any) -> Any:
         return await request(self, cast_to, options, **kwargs)
 
-    members = {
-        "request": arequest if asynchronous else request,
-        "__attune_inner__": base,
-        "__module__": base.__module__,
-        "__qualname__": base.__qualname__,
-        "__doc__": base.__doc__,
-    }
-    return type(base.__name__, (base,), members)
+    return alike(client, arequest if asynchronous else request)
 
 
 def seams(package: str, clients: Sequence[str]) -> tuple[Seam, ...]:
@@ -174,12 +160,12 @@ def _timeout_s(client: Any, options: Any) -> float | None:
 
 
 class StainlessRequest:
-    """One call of `request()`, ready to be made again at any client of the same SDK. Never changed once made."""
+    """One call of `request()`, ready to be made again at any client of the same SDK. Only its sends are counted."""
 
     # Plain slots, not a frozen dataclass: one is made for every call, and its fields are read some twenty times.
     __slots__ = (
-        "_address", "_cast_to", "_kwargs", "_options", "_through", "answers", "asynchronous", "client", "max_retries",
-        "model", "params", "stream", "timeout_s",
+        "_address", "_cast_to", "_kwargs", "_options", "_sent", "_through", "answers", "asynchronous", "client",
+        "max_retries", "model", "params", "stream", "timeout_s",
     )  # fmt: skip
 
     def __init__(
@@ -191,6 +177,7 @@ class StainlessRequest:
         self._cast_to = cast_to
         self._options = options
         self._kwargs = kwargs
+        self._sent = 0
         self.client = client
         self.answers = answers
         self.model: str = body["model"] if answers else AUTO
@@ -216,7 +203,8 @@ class StainlessRequest:
             changed["json_data"] = {**self._options.json_data, "model": target.wire}
         if timeout_s is not None:
             changed["timeout"] = timeout_s
-        return self._request(target.client, self._options.model_copy(update=changed))
+        self._sent += 1
+        return self._request(target.client, self._options.model_copy(update=changed), retries=self._sent - 1)
 
     def _addressed(self, client: Any, model: str) -> dict[str, str]:
         """The URL, where the client alone would send this model's request to another's address."""
@@ -234,28 +222,29 @@ class StainlessRequest:
             )
         return self._request(None, options)
 
-    def _request(self, client: Any, options: Any) -> Any:
+    def _request(self, client: Any, options: Any, *, retries: int = 0) -> Any:
         if client is None or client is self.client:
             client, through = self.client, self._through
         else:
             kind: Any = type(client)
-            through = MethodType(getattr(kind, "__attune_inner__", kind).request, client)
-        return (_asend if self.asynchronous else _send)(id(client), through, self._cast_to, options, self._kwargs)
+            through = MethodType(unguarded(kind).request, client)
+        send = _asend if self.asynchronous else _send
+        return send(id(client), through, self._cast_to, options, self._kwargs, retries)
 
 
-def _send(client: int, through: Any, cast_to: Any, options: Any, kwargs: Mapping[str, Any]) -> Any:
+def _send(client: int, through: Any, cast_to: Any, options: Any, kwargs: Mapping[str, Any], retries: int) -> Any:
     """Make a request that no seam of ours catches again, whichever of the client's classes it passes."""
     token = _sending.set(client)
     try:
-        return through(cast_to, options, **kwargs)
+        return _counted(through(cast_to, options, **kwargs), retries)
     finally:
         _sending.reset(token)
 
 
-async def _asend(client: int, through: Any, cast_to: Any, options: Any, kwargs: Mapping[str, Any]) -> Any:
+async def _asend(client: int, through: Any, cast_to: Any, options: Any, kwargs: Mapping[str, Any], retries: int) -> Any:
     token = _sending.set(client)
     try:
-        return await through(cast_to, options, **kwargs)
+        return _counted(await through(cast_to, options, **kwargs), retries)
     finally:
         with contextlib.suppress(ValueError):  # dropped unfinished, and closed in another context
             _sending.reset(token)
@@ -332,6 +321,13 @@ def _aclosing(ref: Any, watch: Watch) -> Any:
             await type(stream).close(stream)
 
     return close
+
+
+def _counted(answer: Any, retries: int) -> Any:
+    """A raw response tells how often the request was made again, whoever made it."""
+    if retries and hasattr(answer, "retries_taken"):
+        answer.retries_taken += retries
+    return answer
 
 
 def unwrapped(answer: Any) -> Any:
