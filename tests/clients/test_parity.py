@@ -1,0 +1,178 @@
+"""A guarded client is the SDK's client: each use of the table gives the same, raises the same and sends the same."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import gc
+import importlib
+import pprint
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from clients import (
+    errors_of_anthropic,
+    uses_around_anthropic,
+    uses_around_openai,
+    uses_of_anthropic,
+    uses_of_openai,
+)
+from clients.stage import Stage
+from clients.told import DOCUMENTED, TIMEOUTS, told
+from clients.uses import Hand, Use, at_once
+
+import attune
+from attune.calls.default import build
+from attune.testing import FakeClock, Sandbox
+
+TABLES = (uses_of_anthropic, uses_around_anthropic, errors_of_anthropic, uses_of_openai, uses_around_openai)
+USES = [use for module in TABLES for use in module.TABLE.uses]
+CLASSES = {"anthropic": "Anthropic", "openai": "OpenAI"}
+
+
+class Theatre:
+    """A stage, and the clients that all uses share: making one costs a tenth of a second of TLS set-up each."""
+
+    def __init__(self) -> None:
+        self.stage = Stage()
+        self.runner = asyncio.Runner()
+        self._clients: dict[tuple[str, bool], Any] = {}
+
+    def bare(self, use: Use) -> Any:
+        """The SDK's own client for a use, with the SDK's own pool."""
+        key = (use.sdk, use.asynchronous)
+        if key not in self._clients:
+            self._clients[key] = self.make(use)()
+        return self._clients[key]
+
+    def make(self, use: Use) -> Callable[..., Any]:
+        """What makes a client with a pool of its own; `hooked`: one that notes what it sends."""
+        sdk = importlib.import_module(use.sdk)
+        kind = getattr(sdk, ("Async" if use.asynchronous else "") + CLASSES[use.sdk])
+        pool = getattr(sdk, "DefaultAsyncHttpxClient" if use.asynchronous else "DefaultHttpxClient")
+        base_url = self.stage.url + ("/v1" if use.sdk == "openai" else "")
+
+        def make(hooked: list[Any] | None = None, **options: Any) -> Any:
+            hooks = {} if hooked is None else {"event_hooks": _hooks(hooked, asynchronous=use.asynchronous)}
+            http_client = pool(verify=False, headers={"x-pool": "mine"}, **hooks)
+            return kind(**{"api_key": "k", "base_url": base_url, "http_client": http_client, **options})
+
+        return make
+
+    def play(self, use: Use, guard: Callable[[Any], Any]) -> Any:
+        """What the caller sees of a use, and what the provider sees."""
+        self.stage.raise_curtain()
+        hand = Hand(
+            sdk=importlib.import_module(use.sdk),
+            client=guard(self.bare(use)),
+            stage=self.stage,
+            guard=guard,
+            make=self.make(use),
+            asynchronous=use.asynchronous,
+        )
+        run = self._alone if use.asynchronous else at_once
+        seen = run(_outcome(use, hand))
+        wire = self.stage.wire(DOCUMENTED | TIMEOUTS if use.deadline_s else DOCUMENTED)
+        return {"seen": seen, "wire": sorted(wire, key=repr) if use.unordered else wire}
+
+    def _alone(self, coroutine: Any) -> Any:
+        return self.runner.run(coroutine, context=contextvars.copy_context())
+
+    def close(self) -> None:
+        """Close the clients, the loop and the stage."""
+        for (_, asynchronous), client in self._clients.items():
+            self.runner.run(client.close()) if asynchronous else client.close()
+        self.runner.close()
+        self.stage.close()
+
+
+def _hooks(seen: list[Any], *, asynchronous: bool) -> Any:
+    def note(request: Any) -> None:
+        seen.append((request.method, request.url.path))
+
+    async def anote(request: Any) -> None:
+        note(request)
+
+    return {"request": [anote if asynchronous else note]}
+
+
+async def _outcome(use: Use, hand: Hand) -> Any:
+    try:
+        return told(await use.play(hand))
+    except Exception as error:
+        return told(error)
+    finally:
+        for client in hand.closing:
+            await client.close() if hand.asynchronous else client.close()
+
+
+class Guarding:
+    """A way of guarding: `attune.wrap` with a runtime of its own, in one mode."""
+
+    def __init__(self, sandbox: Sandbox, mode: str) -> None:
+        self.runtime = build(
+            mode=mode,
+            state="memory",
+            readers=(),
+            home=sandbox.home,
+            explore=False,
+            clock=FakeClock(),
+            tracer_provider=sandbox._tracer_provider,
+            meter_provider=sandbox._meter_provider,
+        )
+
+    @contextlib.contextmanager
+    def __call__(self, use: Use) -> Iterator[Callable[[Any], Any]]:
+        self.runtime.circuits.reset(now=self.runtime.clock.monotonic())
+        yield lambda client, **words: attune.wrap(client, timeout_s=use.deadline_s, runtime=self.runtime, **words)
+
+    def close(self) -> None:
+        """End the runtime."""
+        assert self.runtime.faults == {}
+        self.runtime.shutdown(1.0)
+
+
+@pytest.fixture(scope="module")
+def theatre() -> Iterator[Theatre]:
+    """One for the whole table. The SDKs' own waits before a retry are made short."""
+    with pytest.MonkeyPatch.context() as patch:
+        for sdk in CLASSES:
+            base = sys.modules.get(f"{sdk}._base_client") or importlib.import_module(f"{sdk}._base_client")
+            patch.setattr(base, "INITIAL_RETRY_DELAY", 0.001)
+        built = Theatre()
+        gc.collect()
+        gc.freeze()  # what is imported by now is not looked at again: thousands of short calls stay short
+        yield built
+        gc.unfreeze()
+        built.close()
+
+
+@pytest.fixture(scope="module")
+def ways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Guarding]]:
+    """Every way of guarding a client."""
+    sandbox = Sandbox(tmp_path_factory.mktemp("home"))
+    ways = {mode: Guarding(sandbox, mode) for mode in ("off", "observe", "enforce")}
+    yield ways
+    for way in ways.values():
+        way.close()
+    sandbox.close()
+
+
+@pytest.mark.parametrize("use", USES, ids=str)
+def test_a_guarded_client_is_used_as_the_bare_one(theatre: Theatre, ways: dict[str, Guarding], use: Use) -> None:
+    """Equal results, types, exceptions and requests on the wire, but for the documented headers."""
+    bare = theatre.play(use, lambda client, **_: client)
+    for name, way in ways.items():
+        with way(use) as guard:
+            guarded = theatre.play(use, guard)
+        if guarded != bare:  # told at length only then
+            assert (name, pprint.pformat(guarded, width=140)) == (name, pprint.pformat(bare, width=140))
+
+
+def test_the_table_is_long_enough() -> None:
+    """Sixty uses at least, whichever SDK is there; each has a name of its own."""
+    assert len(USES) >= 60
+    assert len({str(use) for use in USES}) == len(USES)
