@@ -6,6 +6,7 @@ understood here; that is an EventReader's business.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import weakref
 from collections.abc import Sequence
@@ -74,8 +75,37 @@ def tap(stream: Any, watch: Watch, held: Sequence[Any] = ()) -> Any:
     asynchronous = is_async(raw)
     raw._iterator = (awatched if asynchronous else watched)(raw._iterator, watch, held)  # noqa: SLF001 - as above
     raw.close = (_aclosing if asynchronous else _closing)(weakref.ref(raw), watch)
+    _tap_response(raw, watch, asynchronous=asynchronous)
     weakref.finalize(raw, watch.dropped).atexit = False
     return stream
+
+
+def _tap_response(raw: Any, watch: Watch, *, asynchronous: bool) -> None:
+    """Hear of it, too, where the response is closed in place of the stream, as openai's helpers do when they are left.
+
+    A stream closes its response itself at its end, while its generator runs: then the end speaks for itself.
+    """
+    response, ref = raw.response, weakref.ref(raw)
+    inner = weakref.ref(response)
+    running = "ag_running" if asynchronous else "gi_running"
+
+    def leave() -> None:
+        stream = ref()
+        if stream is not None and not getattr(stream._iterator, running, True):  # noqa: SLF001 - as above
+            watch.closed()
+
+    def close() -> None:
+        leave()
+        if (it := inner()) is not None:
+            type(it).close(it)
+
+    async def aclose() -> None:
+        leave()
+        if (it := inner()) is not None:
+            await type(it).aclose(it)
+
+    with contextlib.suppress(AttributeError, TypeError):  # a response that takes no attribute is watched less closely
+        setattr(response, "aclose" if asynchronous else "close", aclose if asynchronous else close)
 
 
 def _closing(ref: Any, watch: Watch) -> Any:
