@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import contextvars
 import copy
+import gc
 import pickle
 import threading
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,6 +20,7 @@ from calls.ways import BODY, HAIKU, OPUS, SONNET, Bench, Ledger, Way
 
 import attune
 from attune.calls.context import NO_SCOPE, captures, current_scope, under_way
+from attune.calls.underway import Call
 from attune.testing import Sandbox, fail
 
 MODELS = [HAIKU, SONNET, OPUS]
@@ -485,6 +488,99 @@ def test_a_function_that_returns_a_bare_stream_of_either_sdk(bench: Bench, ledge
     assert [it.outcome for it in calls] == ["success"]
     assert calls[0].usage.output_tokens > 0
     ledger.check(calls)
+
+
+# -- what is dropped
+
+
+@pytest.mark.parametrize("kind", ["awaited", "function", "manager", "generator"])
+def test_a_call_that_the_collector_ends_is_settled_later(sandbox: Sandbox, ledger: Ledger, monkeypatch, kind):
+    """A finalizer may run with any lock held, such as the metrics SDK's: it takes a note, and nothing else."""
+    collecting, settled = [], []
+    finish = Call.finish
+
+    def finished(call: Any, *args: Any, **words: Any) -> Any:
+        settled.append(bool(collecting))
+        return finish(call, *args, **words)
+
+    def watch(phase: str, info: Any) -> None:
+        collecting.append(phase) if phase == "start" else collecting.clear()
+
+    monkeypatch.setattr(Call, "finish", finished)
+
+    @attune.routed(workflow="w", candidates=[HAIKU])
+    async def forever(model: str = attune.AUTO) -> None:
+        await Suspended()
+
+    @attune.routed(workflow="w", candidates=[HAIKU])
+    def awaitable(model: str = attune.AUTO) -> Any:
+        return Suspended()
+
+    @attune.routed(workflow="w", candidates=[HAIKU])
+    def manager(model: str = attune.AUTO) -> Any:
+        return in_a_block(model)
+
+    begin = {"awaited": forever, "function": awaitable, "manager": manager, "generator": ask_in_steps}[kind]
+
+    def drop() -> None:
+        begun = begin()
+        if kind == "awaited":
+            begun.send(None)
+        if kind == "generator":
+            next(begun)
+        cycle = [begun]
+        cycle.append(cycle)
+
+    gc.collect()
+    gc.disable()
+    gc.callbacks.append(watch)
+    try:
+        with attune.capture() as calls, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "never awaited": that is what is tested
+            drop()
+            gc.collect()
+            assert (calls, settled) == ([], [])
+            before = attune.last_call()
+            sandbox.runtime.settle_abandoned()
+            assert attune.last_call() is before
+    finally:
+        gc.callbacks.remove(watch)
+        gc.enable()
+    assert settled == [False]
+    assert [it.outcome for it in calls] == ["success" if kind == "generator" else "neutral"]
+    ledger.check(calls)
+
+
+class Suspended:
+    """An awaitable that never comes to its end."""
+
+    def __await__(self) -> Any:
+        yield
+
+
+@contextlib.contextmanager
+def in_a_block(model: str) -> Iterator[str]:
+    yield model
+
+
+def test_what_was_dropped_elsewhere_is_not_the_last_call_here(bench: Bench, sandbox: Sandbox):
+    """It is settled by the next call, whoever makes that; to it, its own is the last."""
+    client = bench.wrapped(Way("stream"))
+
+    def drop() -> None:
+        client.messages.create(model=HAIKU, stream=True, **BODY)
+
+    def main() -> None:
+        with attune.scope(workflow="mine"):
+            stream = client.messages.create(model=HAIKU, stream=True, **BODY)
+            assert attune.last_call() is None
+            list(stream)
+            assert attune.last_call().workflow == "mine"
+
+    contextvars.Context().run(drop)
+    gc.collect(0)
+    assert sandbox.runtime.abandoned
+    contextvars.Context().run(main)
 
 
 # -- decorated functions as values

@@ -87,6 +87,8 @@ async def _aperform(effect: Effect, clock: Clock) -> Reply:
             case Sleep(seconds):
                 await clock.asleep(seconds)
                 return Reply()
+    except GeneratorExit:  # nobody drives any more, and this may be a finalizer: the plan takes a note
+        raise
     except BaseException as error:  # noqa: BLE001 - as above
         return Reply(error=error)
 
@@ -101,5 +103,7 @@ async def _arrived(effect: Send, value: Any) -> Reply:
             if effect.hold and (held := call.hold(attempt, value)) is not None:
                 call.held(attempt, await held if hasattr(held, "__await__") else held)
         return Reply(value)
+    except GeneratorExit:  # as above
+        raise
     except BaseException as error:  # noqa: BLE001 - as above
         return Reply(error=error)

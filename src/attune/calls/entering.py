@@ -46,7 +46,7 @@ class Entering(wrapt.ObjectProxy):  # type: ignore[type-arg]  # generic in wrapt
         except StopIteration as end:
             return end.value
 
-    def __exit__(self, *exit_: Any) -> Any:
+    def __exit__(self, *exit_: object) -> Any:
         """The rest of the body is the function's too."""
         with Within(self._self_effect.call, self._self_effect.attempt):
             return self.__wrapped__.__exit__(*exit_)
@@ -67,7 +67,7 @@ class Entering(wrapt.ObjectProxy):  # type: ignore[type-arg]  # generic in wrapt
         except StopIteration as end:
             return end.value
 
-    async def __aexit__(self, *exit_: Any) -> Any:
+    async def __aexit__(self, *exit_: object) -> Any:
         """As `__exit__`."""
         with Within(self._self_effect.call, self._self_effect.attempt):
             return await self.__wrapped__.__aexit__(*exit_)

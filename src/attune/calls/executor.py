@@ -60,6 +60,11 @@ class Prompts:
                 return _failure(runtime, error, calls[-1] if calls else None)
         return _success(runtime, answer, calls[-1] if calls else None)
 
+    def forget(self) -> None:
+        """In a forked child: what is open is the parent's, and its bytes would mix with ours."""
+        self._made = self._by_loop = None
+        self._lock = threading.Lock()
+
     def _sync(self, runtime: Runtime) -> Any:
         given = runtime.live.clients.get("anthropic")
         if given is not None and not _is_async(given):

@@ -80,10 +80,31 @@ def plan(call: Call, limits: Limits, judge: Judge | None = None) -> Plan:
                 return value
         quality = yield from _judged(call, judge, value)
         call.finish(call.last_outcome(), error_type=call.last_error(), quality=quality)
+    except GeneratorExit:
+        call.runtime.abandoned.append(Dropped(call))
+        raise
     except BaseException as error:
         _close(call, error)
         raise
     return value
+
+
+class Dropped:
+    """A call that nobody drives any more, to be settled later."""
+
+    __slots__ = ("_call", "_whole")
+
+    def __init__(self, call: Call, *, whole: bool = True) -> None:
+        self._call = call
+        self._whole = whole
+
+    def closed(self) -> None:
+        """End what is open: as cancelled."""
+        if self._whole:
+            _close(self._call, GeneratorExit())
+        for attempt in self._call.tries:
+            if attempt.open:
+                self._call.failed(attempt, GeneratorExit())
 
 
 def takeover(call: Call, request: Request, dialect: Dialect, limits: Limits) -> Plan:
@@ -96,7 +117,11 @@ def takeover(call: Call, request: Request, dialect: Dialect, limits: Limits) -> 
     rest = [target for target in call.order if target is not decided]
     spoken = [t for t in (decided, *rest) if t.client is not None or t.provider == dialect.provider] or [decided]
     order = [t if t.client is not None else replace(t, endpoint=endpoint) for t in spoken]
-    attempt, reply = yield from _attempts(call, reach.left(call, order), limits)
+    try:
+        attempt, reply = yield from _attempts(call, reach.left(call, order), limits)
+    except GeneratorExit:  # the function around it may go on
+        call.runtime.abandoned.append(Dropped(call, whole=False))
+        raise
     if (stream := _streamed(call, attempt, reply.value)) is not None:
         return stream
     _answered(call, attempt, reply.value)

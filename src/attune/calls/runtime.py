@@ -11,18 +11,18 @@ import os
 import random
 import threading
 import uuid
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from attune.calls.abandoned import Abandoned
 from attune.calls.background import Background
 from attune.calls.clock import SystemClock
 from attune.calls.memory import Memory
 from attune.calls.settings import Live, Settings
 from attune.calls.site import completed
-from attune.clients.anthropic import AnthropicDialect
 from attune.clients.dialect import Dialect
-from attune.clients.openai import AzureOpenAIDialect, OpenAIDialect
+from attune.clients.spoken import SPOKEN
 from attune.errors import AttuneError
 from attune.models.call import Target, Transition
 from attune.models.circuits import Circuits, CircuitSettings
@@ -49,12 +49,8 @@ class Executor(Protocol):
         """The same, awaited."""
         ...
 
-
-class Abandoned(Protocol):
-    """A stream that nobody holds any more, waiting to be settled."""
-
-    def closed(self) -> None:
-        """Settle it."""
+    def forget(self) -> None:
+        """In a forked child: connections are the parent's."""
         ...
 
 
@@ -68,16 +64,16 @@ class Runtime:
         self.settings = settings
         self.live = live
         self.clock: Clock = live.clock or SystemClock()
-        self.dice: Callable[[], float] = live.dice or random.Random(settings.seed).random
+        self.dice = self._make_dice()
         self.ids = random.Random()  # seeded once by the system: asking it for every id costs more than the id
         self.faults: Counter[str] = Counter()
-        self.abandoned: deque[Abandoned] = deque()
+        self.abandoned = Abandoned(self.fault)
         self.windows = Windows(writer=uuid.uuid4().hex, max_series=settings.max_series)
         self.circuits = self._make_circuits()
         self.router = Router(explore=settings.explore, default_tier=settings.default_tier)
         self.retry_budget = RetryBudget(RetryPolicy())
         self.memory = Memory()
-        self.dialects: tuple[Dialect, ...] = (*live.dialects, AnthropicDialect(), AzureOpenAIDialect(), OpenAIDialect())
+        self.dialects: tuple[Dialect, ...] = (*live.dialects, *SPOKEN)
         # inside a function any SDK may raise: all rows count, and the user's dialects come first
         self.failure_rows = {name: kind for each in reversed(self.dialects) for name, kind in each.failures.items()}
         self._executor = executor
@@ -150,23 +146,17 @@ class Runtime:
     # -- around a call
 
     def enter(self) -> None:
-        """What every call does first: settle dropped streams, notice a fork, and see that the background runs."""
-        if self.abandoned:
-            self.settle_abandoned()
+        """What every call does first: notice a fork, settle what was dropped, and see that the background runs."""
         if self._pid != os.getpid():
             self._after_fork()
+        if self.abandoned:
+            self.abandoned.settle()
         if not self._background.started:
             self._background.start(self.windows)
 
     def settle_abandoned(self) -> None:
-        """Settle the streams that nobody holds any more."""
-        while self.abandoned:
-            try:
-                self.abandoned.popleft().closed()
-            except IndexError:
-                return
-            except Exception as error:  # noqa: BLE001 - law 5
-                self.fault("stream", error)
+        """Settle the calls and streams that nobody holds any more."""
+        self.abandoned.settle()
 
     def safely(self, where: str, act: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Do something of attune's own; a fault is counted, gives None, and never reaches the caller."""
@@ -229,6 +219,9 @@ class Runtime:
 
     # -- making
 
+    def _make_dice(self) -> Callable[[], float]:
+        return self.live.dice or random.Random(self.settings.seed).random
+
     def _make_circuits(self) -> Circuits:
         breaker = self.settings.breaker
         circuits = Circuits(
@@ -286,14 +279,17 @@ class Runtime:
         with self._lock:
             if self._pid == os.getpid():
                 return
-            self._pid = os.getpid()
             self._background.forget()
             self.ids = random.Random()
+            self.dice = self._make_dice()  # children would else all fall alike
             self.windows = Windows(writer=uuid.uuid4().hex, max_series=self.settings.max_series)
             self.circuits = self._make_circuits()
+            self.retry_budget = RetryBudget(RetryPolicy())
             self.abandoned.clear()
+            self._executor.forget()
             if self._emitter is not None:
                 self._emitter.forget()
+            self._pid = os.getpid()
 
 
 def _target(catalogue: Catalogue, candidate: str | Target) -> Target:

@@ -6,6 +6,7 @@ dropped stream only takes a note; the note is settled by the next call or by the
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +20,7 @@ from attune.models.failures import Failure, FailureKind
 class Settlement:
     """The Watch of one stream: the first of its ends counts."""
 
-    __slots__ = ("_attempt", "_call", "_open", "_reader", "_within")
+    __slots__ = ("_attempt", "_call", "_open", "_pid", "_reader", "_within")
 
     def __init__(self, call: Call, attempt: Try, reader: EventReader) -> None:
         self._call = call
@@ -27,6 +28,7 @@ class Settlement:
         self._reader = reader
         self._open = [True]
         self._within: Within | None = None
+        self._pid = os.getpid()
 
     @property
     def open(self) -> bool:
@@ -81,6 +83,8 @@ class Settlement:
             self._call.runtime.abandoned.append(self)
 
     def _first(self) -> bool:
+        if self._pid != os.getpid():
+            return False  # a forked child has a copy; the stream is the parent's to settle
         try:
             return self._open.pop()
         except IndexError:
