@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attune.clients import openai_chat, openai_responses, stainless
+from attune.clients import openai_asked, openai_chat, openai_responses, stainless, tapped
+from attune.clients.asked import FREE, Binding, Shape, shape_of
 from attune.clients.dialect import NOTHING, EventReader, Facts, Intercept, Request, Watch
 from attune.clients.refusals import dual
 from attune.errors import CallError, CircuitOpenError, DeadlineExceeded, StreamInterrupted
@@ -83,6 +84,16 @@ class OpenAIDialect:
         """See `Instrumentable.catch`."""
         return stainless.catch(_ANSWERS, address, client, through, args, kwargs, asynchronous=asynchronous)
 
+    def binding(self, request: Any) -> Binding:
+        """See `RequestReader.binding`."""
+        body = getattr(request, "body", None)
+        return openai_asked.binding(body) if isinstance(body, Mapping) else FREE
+
+    def shape(self, request: Any) -> Shape | None:
+        """See `RequestReader.shape`."""
+        body = getattr(request, "body", None)
+        return shape_of(body) if isinstance(body, Mapping) else None
+
     def native_span(self, client: Any) -> bool:
         """The SDK makes no spans (read in 1.109 and 3.54)."""
         del client
@@ -98,15 +109,15 @@ class OpenAIDialect:
 
     def events(self, stream: Any) -> EventReader | None:
         """A reader for chunks, or for the events of a response: which of both, the first event tells."""
-        return OpenAIEvents() if stainless.is_stream(stream) else None
+        return OpenAIEvents() if tapped.is_stream(stream, "openai") else None
 
     def hold(self, stream: Any, reader: EventReader) -> Any:
         """See `Dialect.hold`."""
-        return stainless.hold(stream, reader)
+        return tapped.hold(stream, reader)
 
     def tap(self, stream: Any, watch: Watch, held: Sequence[Any] = ()) -> Any:
         """See `Dialect.tap`."""
-        return stainless.tap(stream, watch, held)
+        return tapped.tap(stream, watch, held)
 
     def refusal(self, error: CallError, client: Any) -> CallError:
         """Also an `openai.APIConnectionError`, `APITimeoutError` or `APIError`."""
