@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from attune.clients import anthropic_asked, stainless
+from attune.clients import anthropic_asked, stainless, tapped
 from attune.clients.asked import FREE, Binding, Shape, shape_of
 from attune.clients.dialect import NOTHING, EventReader, Facts, Intercept, Request, Watch
 from attune.clients.refusals import dual
@@ -92,15 +92,15 @@ class AnthropicDialect:
 
     def events(self, stream: Any) -> EventReader | None:
         """A reader for raw message events."""
-        return MessageEvents() if stainless.is_stream(stream) else None
+        return MessageEvents() if tapped.is_stream(stream, "anthropic") else None
 
     def hold(self, stream: Any, reader: EventReader) -> Any:
         """See `Dialect.hold`."""
-        return stainless.hold(stream, reader)
+        return tapped.hold(stream, reader)
 
     def tap(self, stream: Any, watch: Watch, held: Sequence[Any] = ()) -> Any:
         """See `Dialect.tap`."""
-        return stainless.tap(stream, watch, held)
+        return tapped.tap(stream, watch, held)
 
     def refusal(self, error: CallError, client: Any) -> CallError:
         """Also an `anthropic.APIConnectionError`, `APITimeoutError` or `APIError`."""

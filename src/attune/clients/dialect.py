@@ -7,6 +7,7 @@ its own failure rows. It never chooses, counts, waits or names a signal. A new p
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -143,6 +144,10 @@ class Watch(Protocol):
 
     def dropped(self) -> None:
         """It was garbage-collected. May run inside any line that allocates: must only take a note."""
+        ...
+
+    def step(self) -> AbstractContextManager[None]:
+        """What is in force while a user's generator runs on to its next item."""
         ...
 
 

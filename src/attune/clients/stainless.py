@@ -1,24 +1,21 @@
-"""The one seam of the SDKs that Stainless generates (anthropic, openai): `request()` and the streams it gives.
+"""The one seam of the SDKs that Stainless generates (anthropic, openai): `request()`.
 
 A guarded client is a shallow copy whose class is a dynamic subclass with `request` overridden; every public path of the
-SDK passes there. For all clients of a process the same is wrapped around `request` of the SDK's own classes. Streams are
-tapped in place, by the same trick. This file imports no SDK and knows no answer's shape.
+SDK passes there. For all clients of a process the same is wrapped around `request` of the SDK's own classes. The
+streams that it gives are `tapped.py`'s. This file imports no SDK and knows no answer's shape.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import inspect
 import json
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from types import MethodType, SimpleNamespace
 from typing import Any
 
-from attune.clients.dialect import EventReader, Intercept, Seam, Watch
-from attune.clients.watched import awatched, watched
+from attune.clients.dialect import Intercept, Seam
 from attune.clients.likeness import alike, unguarded
 from attune.models.call import AUTO, Target
 from attune.models.failures import FailureKind
@@ -248,79 +245,6 @@ async def _asend(client: int, through: Any, cast_to: Any, options: Any, kwargs: 
     finally:
         with contextlib.suppress(ValueError):  # dropped unfinished, and closed in another context
             _sending.reset(token)
-
-
-def is_stream(value: Any) -> bool:
-    """Whether it is a Stream or AsyncStream of such an SDK."""
-    kind: Any = type(value)  # a plain type is hashable, though its stub says otherwise of type[Any]
-    return bool(_is_stream_type(kind))
-
-
-@functools.cache
-def _is_stream_type(kind: Any) -> bool:
-    return any(cls.__name__ in ("Stream", "AsyncStream") for cls in kind.__mro__)
-
-
-def is_async(stream: Any) -> bool:
-    """Whether its events are awaited."""
-    return hasattr(type(stream), "__aiter__")
-
-
-def hold(stream: Any, reader: EventReader) -> Any:
-    """Take events until there is content; see `Dialect.hold`."""
-    return _ahold(stream, reader) if is_async(stream) else _hold(stream, reader)
-
-
-def _hold(stream: Any, reader: EventReader) -> list[Any]:
-    held = []
-    for event in stream._iterator:  # noqa: SLF001 - the one attribute through which both generations read
-        reader.feed(event)
-        held.append(event)
-        if reader.content:
-            break
-    return held
-
-
-async def _ahold(stream: Any, reader: EventReader) -> list[Any]:
-    held = []
-    async for event in stream._iterator:  # noqa: SLF001 - as above
-        reader.feed(event)
-        held.append(event)
-        if reader.content:
-            break
-    return held
-
-
-def tap(stream: Any, watch: Watch, held: Sequence[Any] = ()) -> Any:
-    """Put `watch` between the stream and its reader, in place; see `Dialect.tap`.
-
-    The instance is changed and never its class: before 1.0 the SDKs' `isinstance` knows the exact class only.
-    """
-    asynchronous = is_async(stream)
-    stream._iterator = (awatched if asynchronous else watched)(stream._iterator, watch, held)  # noqa: SLF001 - as above
-    stream.close = (_aclosing if asynchronous else _closing)(weakref.ref(stream), watch)
-    weakref.finalize(stream, watch.dropped).atexit = False
-    return stream
-
-
-def _closing(ref: Any, watch: Watch) -> Any:
-    """`close` for one instance, by a weak reference: a dropped stream must not wait for the garbage collector."""
-
-    def close() -> None:
-        watch.closed()
-        if (stream := ref()) is not None:
-            type(stream).close(stream)
-
-    return close
-
-
-def _aclosing(ref: Any, watch: Watch) -> Any:
-    async def close() -> None:
-        watch.closed()
-        if (stream := ref()) is not None:
-            await type(stream).close(stream)
-
-    return close
 
 
 def _counted(answer: Any, retries: int) -> Any:
