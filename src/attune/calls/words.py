@@ -1,4 +1,7 @@
-"""What to say of a word that nobody knows, and of a list that is none. It knows no setting and no call."""
+"""What to say of a word that nobody knows, and of a list that is none.
+
+It knows no setting and no call, so that both may ask it.
+"""
 
 from __future__ import annotations
 
