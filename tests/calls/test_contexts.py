@@ -7,7 +7,10 @@ import contextlib
 import contextvars
 import copy
 import gc
+import json
 import pickle
+import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import AsyncIterator, Iterator
@@ -15,13 +18,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anthropic
+import anyio.to_thread
 import pytest
+import trio
 from calls.ways import BODY, HAIKU, OPUS, SONNET, Bench, Ledger, Way
 
 import attune
 from attune.calls.context import NO_SCOPE, captures, current_scope, under_way
 from attune.calls.underway import Call
-from attune.testing import Sandbox, fail
+from attune.testing import Sandbox, fail, hang
 
 MODELS = [HAIKU, SONNET, OPUS]
 
@@ -581,6 +586,248 @@ def test_what_was_dropped_elsewhere_is_not_the_last_call_here(bench: Bench, sand
     gc.collect(0)
     assert sandbox.runtime.abandoned
     contextvars.Context().run(main)
+
+
+# -- other processes
+
+
+PROCESSES = """
+import concurrent.futures, gc, json, multiprocessing, os, sys
+import attune
+
+@attune.routed(workflow="inside", candidates=["small", "large"], default="small", provider="mine")
+def ask(word="", model=attune.AUTO):
+    from attune.calls.context import current_scope
+    return [word, model, current_scope().session, len(attune.capture().__enter__())]
+
+@attune.routed(workflow="inside", candidates=["small"], provider="mine")
+def steps(model=attune.AUTO):
+    yield 1
+    yield 2
+
+def told(calls, runtime):
+    return {"calls": [it.outcome for it in calls], "faults": dict(runtime.faults),
+            "writer": runtime.windows.writer, "dice": runtime.dice()}
+
+if __name__ == "__main__":
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    runtime = attune.configure(state="memory", readers=(), explore=False, tracer_provider=provider)
+    out = {}
+    with attune.scope(session="outer"), attune.capture() as calls:
+        ask()
+        dropped, held = steps(), steps()
+        next(dropped), next(held)
+        del dropped
+        gc.collect()
+        exporter.clear()
+        read, write = os.pipe()
+        if (child := os.fork()) == 0:
+            inherited = len(calls)
+            answer = ask("forked")
+            held.close()
+            attune.flush()
+            routes = sum(span.name.startswith("attune.route") for span in exporter.get_finished_spans())
+            os.write(write, json.dumps({"answer": answer, "new": len(calls) - inherited, "routes": routes,
+                                        **told(calls[inherited:], runtime)}).encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        out["forked"] = json.loads(os.read(read, 1 << 16))
+        held.close()
+        ask()
+        routes = sum(span.name.startswith("attune.route") for span in exporter.get_finished_spans())
+        out["parent"] = {"routes": routes, **told(calls, runtime)}
+        for how in ("fork", "spawn"):
+            with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context(how)) as pool:
+                out[how] = pool.submit(ask, how).result(60)
+    print(json.dumps(out))
+"""
+
+
+def test_other_processes(sandbox: Sandbox, tmp_path):
+    """A forked child inherits words, and nothing to settle; a spawned one starts with neither; both take the function."""
+    script = tmp_path / "processes.py"
+    script.write_text(PROCESSES)
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", str(script)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert ran.returncode == 0, ran.stderr
+    out = json.loads(ran.stdout)
+    forked, parent = out["forked"], out["parent"]
+    assert forked["answer"][:3] == ["forked", "small", "outer"]
+    assert (forked["new"], forked["calls"], forked["routes"]) == (1, ["success"], 1)
+    assert (parent["calls"], parent["routes"]) == (["success"] * 4, 3)  # its first span was told before the fork
+    assert forked["writer"] != parent["writer"]
+    assert forked["dice"] != parent["dice"]
+    assert forked["faults"] == parent["faults"] == {}
+    assert out["fork"][:3] == ["fork", "small", "outer"]
+    assert out["spawn"][:3] == ["spawn", "small", None]
+
+
+# -- trio, and frameworks
+
+
+def test_everything_works_under_trio(bench: Bench, ledger: Ledger):
+    """Guarded clients, routed functions, waits, streams, cancellation; words and captures reach tasks of a nursery."""
+    clock = ledger.sandbox.clock
+
+    @attune.routed(workflow="w", candidates=[HAIKU])
+    async def ask_trio(model: str = attune.AUTO) -> str:
+        await trio.lowlevel.checkpoint()
+        return current_scope().session or ""
+
+    async def main() -> None:
+        async with anthropic.AsyncAnthropic(api_key="k", base_url=bench.url, max_retries=1) as bare:
+            client = attune.wrap(bare, candidates=[HAIKU])
+            bench.provider.script(HAIKU, fail("overloaded"))
+            await client.messages.create(model="auto", **BODY)
+            assert len(clock.sleeps) == 1
+            async for _ in await client.messages.create(model="auto", stream=True, **BODY):
+                pass
+            answers: list[str] = []
+
+            async def one(name: str) -> None:
+                with attune.scope(session=name):
+                    answers.append(await ask_trio())
+
+            async with trio.open_nursery() as nursery:
+                for name in "ab":
+                    nursery.start_soon(one, name)
+            assert sorted(answers) == ["a", "b"]
+            bench.provider.script(HAIKU, hang())
+            with trio.move_on_after(0.05) as moved:
+                await client.messages.create(model="auto", **BODY)
+            assert moved.cancelled_caught
+            stream = await client.messages.create(model="auto", stream=True, **BODY)
+            await anext(stream)
+            await stream.close()
+
+    with attune.capture() as calls:
+        trio.run(main)
+    assert [it.outcome for it in calls] == ["success"] * 4 + ["neutral"] * 2
+    ledger.check(calls)
+
+
+def test_waits_on_the_real_clock_work_under_trio():
+    from attune.calls.clock import SystemClock
+
+    trio.run(SystemClock().asleep, 0.001)
+
+
+def test_a_call_that_wait_for_cancels(sandbox: Sandbox, ledger: Ledger):
+    """It is captured and told, and the task around it has it as its last one only where it ran in that task."""
+
+    @attune.routed(workflow="w", candidates=[HAIKU])
+    async def forever(model: str = attune.AUTO) -> None:
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(forever(), 0.001)
+        assert nothing_is_left_but_captures()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.001):
+                await forever()
+        assert attune.last_call() is calls[1]
+
+    with attune.capture() as calls:
+        asyncio.run(main())
+    assert [(it.outcome, it.attempts[0].error_type) for it in calls] == [("neutral", "cancelled")] * 2
+    ledger.check(calls)
+
+
+def test_a_thread_pool_with_and_without_a_copied_context(sandbox: Sandbox):
+    """A thread of a pool knows nothing of the block around `submit`, unless its context is handed over."""
+    with attune.scope(model=OPUS), attune.capture() as calls, ThreadPoolExecutor(1) as pool:
+        assert pool.submit(ask).result() == HAIKU
+        assert calls == []
+        assert pool.submit(contextvars.copy_context().run, ask).result() == OPUS
+        assert len(calls) == 1
+        assert pool.submit(nothing_is_left).result()
+
+
+def test_a_copied_context_keeps_its_last_call_to_itself(sandbox: Sandbox):
+    before = attune.last_call()
+    copied = contextvars.copy_context()
+    with attune.scope(model=SONNET):
+        assert copied.run(ask) == HAIKU
+    assert copied.run(attune.last_call).model == HAIKU
+    assert attune.last_call() is before
+
+
+def test_a_handler_of_a_web_framework(sandbox: Sandbox):
+    """Words of a middleware reach the handler, be it async or run in a thread, and other requests never see them."""
+
+    async def handler(name: str) -> tuple[str | None, str]:
+        await asyncio.sleep(0)
+        return word(), await ask_later()
+
+    def threaded(name: str) -> tuple[str | None, str]:
+        return word(), ask()
+
+    async def middleware(name: str, handle: Any) -> tuple[Any, int]:
+        with attune.scope(session=name, model=SONNET), attune.capture() as calls:
+            if handle is threaded:
+                answer = await anyio.to_thread.run_sync(threaded, name)
+            else:  # some run the rest of the application in a task of its own
+                answer = await asyncio.create_task(handler(name))
+            return answer, len(calls)
+
+    async def main() -> list[Any]:
+        requests = [middleware(f"r{i}", handle) for i in range(20) for handle in (handler, threaded)]
+        answers = await asyncio.gather(*requests)
+        assert nothing_is_left()
+        return answers
+
+    answers = contextvars.Context().run(asyncio.run, main())
+    assert answers == [(((f"r{i}", SONNET)), 1) for i in range(20) for _ in range(2)]
+
+
+def test_a_response_that_is_streamed_from_a_thread_pool(sandbox: Sandbox):
+    """Frameworks read a plain generator item by item, each in a copy of the context, on whatever thread is free."""
+
+    async def main() -> list[str]:
+        items, got = ask_in_steps(), []
+        with attune.scope(model=SONNET):
+            while (item := await anyio.to_thread.run_sync(next, items, None)) is not None:
+                got.append(item)
+        assert nothing_is_left()
+        return got
+
+    assert contextvars.Context().run(asyncio.run, main()) == [SONNET, SONNET]
+    assert sandbox.faults == {}
+
+
+def test_a_dependency_that_is_entered_in_one_thread_and_left_in_another(sandbox: Sandbox):
+    """Frameworks run a plain `with` dependency so: its words stay in those threads, and leaving it disturbs nobody."""
+
+    @contextlib.contextmanager
+    def dependency() -> Iterator[None]:
+        with attune.scope(session="dependency"), attune.capture():
+            yield
+
+    async def main() -> None:
+        with attune.scope(session="handler"):
+            block = dependency()
+            await anyio.to_thread.run_sync(block.__enter__)
+            assert word() == "handler"
+            await anyio.to_thread.run_sync(block.__exit__, None, None, None)
+            assert word() == "handler"
+        assert nothing_is_left()
+
+    contextvars.Context().run(asyncio.run, main())
+
+
+def nothing_is_left_but_captures() -> bool:
+    return (current_scope(), under_way()) == (NO_SCOPE, None)
 
 
 # -- decorated functions as values
