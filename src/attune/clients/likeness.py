@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -24,33 +23,39 @@ def unguarded(kind: type) -> Any:
 def alike(client: Any, request: Any) -> Any:
     """A client like this one, of a subclass of its class that has this `request`; everything else is shared."""
     base = unguarded(type(client))
-    guarded = _twin(client, base)
-    guarded.__class__ = _subclass(base, request)
+    looked_up = _looked_up(base)
+    guarded = _twin(client, base, looked_up)
+    guarded.__class__ = _subclass(base, request, looked_up)
     return guarded
 
 
-def _twin(client: Any, base: Any) -> Any:
-    """The same client, of its own class, with resources of its own: those that were looked up hold the other client."""
+def _looked_up(base: type) -> frozenset[str]:
+    """What the class keeps in its instances once it was asked for: resources, which hold the client they belong to."""
+    known = {name: value for kind in reversed(base.__mro__) for name, value in vars(kind).items()}
+    return frozenset(name for name, value in known.items() if isinstance(value, functools.cached_property))
+
+
+def _twin(client: Any, base: Any, looked_up: frozenset[str]) -> Any:
+    """The same client, of its own class, with resources of its own."""
     state = object.__getstate__(client)
     fields, slots = state if isinstance(state, tuple) else (state, {})
     twin = object.__new__(base)
     for name, value in slots.items():
         setattr(twin, name, value)
-    vars(twin).update({name: value for name, value in (fields or {}).items() if not _looked_up(base, name)})
+    vars(twin).update({name: value for name, value in (fields or {}).items() if name not in looked_up})
     if vars(twin).get("_middleware_chain") is not None:  # a closure over the client that it was made for
         twin._middleware_chain = twin._build_middleware_chain()
     return twin
-
-
-def _looked_up(base: type, name: str) -> bool:
-    return isinstance(inspect.getattr_static(base, name, None), functools.cached_property)
 
 
 def _same(client: Any) -> Any:
     return client
 
 
-def _subclass(base: Any, request: Any) -> Any:
+def _subclass(base: Any, request: Any, looked_up: frozenset[str]) -> Any:
+    def plain(client: Any) -> Any:
+        return _twin(client, base, looked_up)
+
     def again(made: Any) -> Any:
         if type(made) is base:
             made.__class__ = guarded
@@ -59,16 +64,16 @@ def _subclass(base: Any, request: Any) -> Any:
     def copying(method: Callable[..., Any]) -> Any:
         @functools.wraps(method)
         def copied(self: Any, *args: Any, **kwargs: Any) -> Any:
-            return again(method(_twin(self, base), *args, **kwargs))
+            return again(method(plain(self), *args, **kwargs))
 
         return copied
 
     members = {
         **{name: copying(getattr(base, name)) for name in _COPYING if hasattr(base, name)},
         "request": functools.wraps(base.request)(request),
-        "__copy__": lambda self: again(copy.copy(_twin(self, base))),
-        "__deepcopy__": lambda self, memo: again(copy.deepcopy(_twin(self, base), memo)),
-        "__reduce_ex__": lambda self, _: (_same, (_twin(self, base),)),  # as the twin is pickled, or refused
+        "__copy__": lambda self: again(copy.copy(plain(self))),
+        "__deepcopy__": lambda self, memo: again(copy.deepcopy(plain(self), memo)),
+        "__reduce_ex__": lambda self, _: (_same, (plain(self),)),  # as the twin is pickled, or refused
         "__attune_inner__": base,
         "__module__": base.__module__,
         "__qualname__": base.__qualname__,
