@@ -197,7 +197,9 @@ def test_rules_from_a_file_and_from_the_environment(
 ):
     """The environment's rules take the place of the file's; a wrong one is a warning, and the service goes on."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "attune.toml").write_text(f'[reroute]\n"claude-opus-*" = {{stage = "file", candidates = ["{HAIKU}"]}}\n')
+    (tmp_path / "attune.toml").write_text(
+        f'[reroute]\n"claude-opus-*" = {{stage = "file", candidates = ["{HAIKU}"]}}\n'
+    )
     client = bench.wrapped(Way("plain"))
     sandbox.configure()
     assert bench.ask(Way("plain"), client, model=OPUS).record.stage == "file"

@@ -73,6 +73,8 @@ class Telling:
 
     def _start_attempt(self, attempt: Try, request: Request, dialect: Dialect) -> Any:
         target = attempt.target
+        client = target.client if target.client is not None else request.client
+        measured = getattr(dialect, "native_metrics", None)
         return self.span.attempt(
             target=target,
             index=attempt.index,
@@ -80,7 +82,8 @@ class Telling:
             circuit_name=f"{target.provider}:{target.model}",
             circuit_state=attempt.state,
             explored=attempt.explored,
-            native=dialect.native_span(target.client if target.client is not None else request.client),
+            native=dialect.native_span(client),
+            native_metrics=measured is not None and measured(client),
             stream=request.stream,
             request=request.params,
             at_us=attempt.at_us,

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from attune.clients import anthropic_asked, stainless, tapped
+from attune.clients import anthropic_asked, neighbours, stainless, tapped
 from attune.clients.asked import FREE, Binding, Shape, shape_of
 from attune.clients.dialect import NOTHING, EventReader, Facts, Intercept, Request, Watch
 from attune.clients.refusals import dual
@@ -55,7 +55,9 @@ class AnthropicDialect:
         return stainless.catch(_ANSWERS, None, client, through, args, kwargs, asynchronous=asynchronous)
 
     def native_span(self, client: Any) -> bool:
-        """Since 1.14 the SDK traces itself, if its tracer exists and a tracer provider records."""
+        """Since 1.14 the SDK traces itself, if its tracer exists and a tracer provider records; and so may neighbours."""
+        if neighbours.record("anthropic"):
+            return True
         if getattr(client, "_tracer", None) is None:
             return False
         from opentelemetry import trace
@@ -74,6 +76,11 @@ class AnthropicDialect:
         """See `RequestReader.shape`."""
         body = getattr(request, "body", None)
         return None if body is None else shape_of(body)
+
+    def native_metrics(self, client: Any) -> bool:
+        """The SDK itself measures nothing; neighbours may."""
+        del client
+        return neighbours.measure("anthropic")
 
     def read(self, answer: Any) -> Facts:
         """A Message, or a raw response that holds one."""

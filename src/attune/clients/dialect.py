@@ -172,7 +172,11 @@ class Instrumentable(Protocol):
 
 
 class Dialect(Protocol):
-    """One SDK's shape. Instances are stateless, so they are shared by threads."""
+    """One SDK's shape. Instances are stateless, so they are shared by threads.
+
+    It may also have `native_metrics(client) -> bool`: whether another instrumentation emits the `gen_ai.client.*` metrics
+    for the request; without it, attune does.
+    """
 
     @property
     def name(self) -> str:

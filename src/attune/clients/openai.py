@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attune.clients import openai_asked, openai_chat, openai_responses, stainless, tapped
+from attune.clients import neighbours, openai_asked, openai_chat, openai_responses, stainless, tapped
 from attune.clients.asked import FREE, Binding, Shape, shape_of
 from attune.clients.dialect import NOTHING, EventReader, Facts, Intercept, Request, Watch
 from attune.clients.refusals import dual
@@ -95,9 +95,14 @@ class OpenAIDialect:
         return shape_of(body) if isinstance(body, Mapping) else None
 
     def native_span(self, client: Any) -> bool:
-        """The SDK makes no spans (read in 1.109 and 3.54)."""
+        """The SDK makes no spans (read in 1.109 and 3.54); neighbours may."""
         del client
-        return False
+        return neighbours.record("openai")
+
+    def native_metrics(self, client: Any) -> bool:
+        """Nor does it measure."""
+        del client
+        return neighbours.measure("openai")
 
     def read(self, answer: Any) -> Facts:
         """A ChatCompletion, Completion or Response, or a raw response that holds one."""
