@@ -675,6 +675,7 @@ def test_other_processes(sandbox: Sandbox, tmp_path):
 # -- trio, and frameworks
 
 
+@pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")  # of a closed stream; the bare SDK's say it too
 def test_everything_works_under_trio(bench: Bench, ledger: Ledger):
     """Guarded clients, routed functions, waits, streams, cancellation; words and captures reach tasks of a nursery."""
     clock = ledger.sandbox.clock
