@@ -57,7 +57,8 @@ def left(call: Call, targets: list[Target]) -> list[Target]:
         call.decision = replace(call.decision, model=rest[0].model, provider=rest[0].provider)
     if out and call.decision is not None:
         away = Away(question, tuple((targets[i], why) for i, why in out.items()))
-        call.decision = _told(call.decision, away, call.runtime.snapshot())
+        decision, snapshot = call.decision, call.runtime.snapshot()
+        call.decision = _told(decision, away, snapshot) if call.pinned else _corrected(decision, away)
     return rest
 
 
@@ -94,6 +95,21 @@ def _out(call: Call, targets: Sequence[Target], default: Target | None) -> dict[
 
 def _same(target: Target, default: Target | None) -> bool:
     return default is not None and (target.provider, target.model) == (default.provider, default.model)
+
+
+def _corrected(decision: Decision, away: Away) -> Decision:
+    """A decision that spoke of these targets already, and now says why they were taken away."""
+    inner = decision.candidates
+
+    def explain() -> tuple[Candidate, ...]:
+        rows = list(inner)
+        for target, why in away.targets:
+            places = [i for i, it in enumerate(rows) if (it.provider, it.model) == (target.provider, target.model)]
+            if places:  # of twins the last: the first is the client's own
+                rows[places[-1]] = replace(rows[places[-1]], eliminated_by=why)
+        return tuple(rows)
+
+    return replace(decision, candidates=Candidates(explain))
 
 
 def _told(decision: Decision, away: Away, snapshot: Snapshot) -> Decision:

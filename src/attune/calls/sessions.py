@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from attune.models.call import Target
 from attune.models.circuits import Circuits
-from attune.models.decision import Decision, Reason
+from attune.models.decision import Candidate, Decision, Reason
 from attune.models.question import Choice, Question
 
 MOST: Final = 10_000
@@ -56,10 +56,12 @@ class Sessions:
         target = question.targets[i]
         if not circuits.allows(target.provider, target.model, endpoint=target.endpoint, now=now):
             return choice
-        row = next((it for it in choice.decision.candidates if _is(it, target)), None)
-        if i != choice.order[0] and (row is None or row.eliminated_by not in _STAYS):
+        if i == choice.order[0]:
             return choice
-        return Choice(_decision(kept, choice, target, i), (i, *(j for j in choice.order if j != i)))
+        row = next((it for it in choice.decision.candidates if _is(it, target)), None)
+        if row is None or row.eliminated_by not in _STAYS:
+            return choice
+        return Choice(_decision(kept, choice, target, row), (i, *(j for j in choice.order if j != i)))
 
     def keep(self, name: str, question: Question, target: Target, decision: Decision, now: float) -> None:
         """A call of the session was answered by this target."""
@@ -75,25 +77,26 @@ class Sessions:
                 self._kept.popitem(last=False)
 
 
-def _decision(kept: _Kept, choice: Choice, target: Target, i: int) -> Decision:
-    """As the session's target was chosen at first; a trial that has been proven meanwhile is a trial no more."""
-    fresh = choice.decision
-    if i == choice.order[0]:
-        return fresh
-    row = next((it for it in fresh.candidates if _is(it, target)), None)
-    trial = kept.decision.explored and row is not None and row.eliminated_by == "insufficient_data"
-    reason: Reason = kept.decision.reason if trial or not kept.decision.explored else "proven"
+def _decision(kept: _Kept, choice: Choice, target: Target, row: Candidate) -> Decision:
+    """As the session's target was chosen at first; a trial that is over by now is told as what came of it."""
+    fresh, first = choice.decision, kept.decision
+    proven = row.eliminated_by == "costlier"
+    trial = first.explored and row.eliminated_by == "insufficient_data"
+    reason: Reason = "proven" if proven else "best"
+    if trial or (first.reason == "default" and not proven):
+        reason = first.reason
     return replace(
         fresh,
         model=target.model,
         provider=target.provider,
         reason=reason,
+        constraint_satisfied=proven and not fresh.gave_way,
         explored=trial,
-        probability=kept.decision.probability if trial else 1.0,
+        probability=first.probability if trial else 1.0,
     )
 
 
-def _is(row: Any, target: Target) -> bool:
+def _is(row: Candidate, target: Target) -> bool:
     return (row.provider, row.model) == (target.provider, target.model)
 
 

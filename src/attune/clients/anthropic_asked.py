@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from attune.clients.asked import ACCOUNT, FREE, Binding, blocks_of
+from attune.clients.asked import ACCOUNT, FREE, Binding
 
 # MCP servers come with their credentials, which go nowhere that the caller did not send them.
 _OF_ACCOUNT: Final = ("container", "mcp_servers", "fallback_credit_token", "user_profile_id")
@@ -18,22 +18,39 @@ _OF_ACCOUNT: Final = ("container", "mcp_servers", "fallback_credit_token", "user
 _SIGNED: Final = frozenset({
     "thinking", "redacted_thinking", "container_upload", "server_tool_use", "mcp_tool_use", "compaction", "fallback",
 })  # fmt: skip
-_PLAIN: Final = frozenset({"text", "tool_use", "tool_result", "image", "document", "search_result"})
+_PLAIN: Final = frozenset({"text", "tool_use", "search_result"})  # the most of a body: one look and no more
 
 
 def binding(body: Mapping[str, Any]) -> Binding:
     """See `RequestReader.binding`."""
-    account = any(map(body.get, _OF_ACCOUNT)) or any(map(_is_bound, blocks_of(body)))
+    account = any(map(body.get, _OF_ACCOUNT)) or _refers(body.get("messages"))
     if body.get("fallbacks"):
         return Binding(account=account, model=True)
     return ACCOUNT if account else FREE
 
 
-def _is_bound(block: Mapping[str, Any]) -> bool:
-    kind = block.get("type")
-    if kind not in _PLAIN:
-        return kind in _SIGNED or (isinstance(kind, str) and kind.endswith("_tool_result"))
+def _refers(messages: Any) -> bool:
+    """Whether a block refers to what only the account has; the latest are looked at first, as the likeliest."""
+    if not isinstance(messages, (list, tuple)):
+        return False
+    for message in reversed(messages):
+        content = message.get("content") if isinstance(message, dict) else None
+        if type(content) is list and _any_bound(content):
+            return True
+    return False
+
+
+def _any_bound(blocks: list[Any]) -> bool:
+    for block in blocks:
+        if type(block) is dict and (kind := block.get("type")) not in _PLAIN and _is_bound(kind, block):
+            return True
+    return False
+
+
+def _is_bound(kind: Any, block: Mapping[str, Any]) -> bool:
+    if kind == "tool_result":
+        return type(content := block.get("content")) is list and _any_bound(content)
     if kind in ("image", "document"):
         source = block.get("source")
-        return isinstance(source, Mapping) and source.get("type") == "file"
-    return False
+        return isinstance(source, dict) and source.get("type") == "file"
+    return kind in _SIGNED or (isinstance(kind, str) and kind.endswith("_tool_result"))

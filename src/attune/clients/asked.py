@@ -61,7 +61,7 @@ _WORDS: Final = frozenset({
 })  # fmt: skip
 # How the SDKs write, before a body is sent, that a parameter was left out. They are false, as None is.
 _NOTHING: Final = frozenset({"NoneType", "Omit", "NotGiven"})
-_DEPTH: Final = 12  # no API nests deeper; a body that does is not followed further
+_MOST: Final = 1_000_000  # values looked at for a size
 
 
 def shape_of(body: Mapping[str, Any]) -> Shape:
@@ -77,14 +77,15 @@ def shape_of(body: Mapping[str, Any]) -> Shape:
                 names.update(_named("tools", tool))
         else:
             names.update(_named(key, value))
+    kinds: set[Any] = set()
     for block in blocks_of(body):
-        if (kind := block.get("type")) not in (None, "text", "message"):
-            names.add(f"block {kind}")
-        if isinstance(source := block.get("source"), Mapping):
+        kinds.add(block.get("type"))
+        if isinstance(source := block.get("source"), dict):
             names.add(f"source {source.get('type')}")
+    names.update(f"block {kind}" for kind in kinds if kind not in (None, "text", "message"))
     if _prefilled(body):
         names.add("prefill")
-    size = _size(body, _DEPTH)
+    size = _size(body)
     names.add(f"size {size.bit_length()}")
     return Shape(frozenset(names), size)
 
@@ -96,16 +97,16 @@ def blocks_of(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             yield message  # an item that is its own block, as the Responses API has them
             continue
         for block in content:
-            if isinstance(block, Mapping):
+            if isinstance(block, dict):
                 yield block
                 if type(inner := block.get("content")) is list:
-                    yield from (it for it in inner if isinstance(it, Mapping))
+                    yield from (it for it in inner if isinstance(it, dict))
 
 
 def _turns(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     turns = body.get("messages", body.get("input"))
     if isinstance(turns, (list, tuple)):
-        yield from (turn for turn in reversed(turns) if isinstance(turn, Mapping))
+        yield from (turn for turn in reversed(turns) if isinstance(turn, dict))
 
 
 def _prefilled(body: Mapping[str, Any]) -> bool:
@@ -136,11 +137,17 @@ def _simple(name: str, key: str, value: Any) -> Iterator[str]:
         yield name
 
 
-def _size(value: Any, depth: int) -> int:
-    if isinstance(value, str):
-        return len(value)
-    if depth and isinstance(value, Mapping):
-        return sum(_size(it, depth - 1) for it in value.values())
-    if depth and isinstance(value, (list, tuple)):
-        return sum(_size(it, depth - 1) for it in value)
-    return 0
+def _size(body: Any) -> int:
+    """Characters of all texts in a body; of one that never ends, those that were looked at."""
+    size, left, stack = 0, _MOST, [body]
+    while stack and left:
+        left -= 1
+        value = stack.pop()
+        kind = type(value)
+        if kind is str:
+            size += len(value)
+        elif kind is dict:
+            stack.extend(value.values())
+        elif kind is list or kind is tuple:
+            stack.extend(value)
+    return size
