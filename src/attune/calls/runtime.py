@@ -20,7 +20,7 @@ from attune.calls.background import Background
 from attune.calls.clock import SystemClock
 from attune.calls.memory import Memory
 from attune.calls.settings import Live, Settings
-from attune.calls.site import completed
+from attune.calls.targets import completed
 from attune.clients.dialect import Dialect
 from attune.clients.spoken import SPOKEN
 from attune.errors import AttuneError

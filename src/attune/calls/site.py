@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from attune.calls.context import Scope
 from attune.calls.reroute import Rule
+from attune.calls.targets import Speakers, completed, kin, twins
 from attune.calls.words import several
 from attune.clients.dialect import Dialect
 from attune.errors import ConfigError
@@ -25,7 +26,7 @@ _QUESTIONS_MAX = 1024  # distinct scopes remembered for a site; past that the me
 _PLACES_MAX = 1024  # endpoints remembered for a site; likewise
 
 
-class Ground(Protocol):
+class Ground(Speakers, Protocol):
     """What a site needs of the runtime."""
 
     @property
@@ -187,7 +188,7 @@ class Site:
         if not same:
             named = self._named(ground, model)
             others = (target for target in self._elsewhere(ground) if target.model == named.model)
-            same = (named, *self._twins(named), *others)
+            same = (named, *self._twins(ground, named), *others)
         return same
 
     def _rerouted(self, memory: _Memory, model: str, rule: Rule) -> tuple[tuple[Target, ...], int]:
@@ -201,11 +202,11 @@ class Site:
             if model in (target.model, target.wire, target.written):
                 return targets, i
         named = self._named(ground, model)
-        return (*targets, named, *self._twins(named)), len(targets)
+        return (*targets, named, *self._twins(ground, named)), len(targets)
 
     def _spread(self, ground: Ground, own: list[Target]) -> tuple[Target, ...]:
         """Candidates, the same ids elsewhere, and what is elsewhere besides."""
-        return (*own, *(twin for target in own for twin in self._twins(target)), *self._elsewhere(ground))
+        return (*own, *(twin for target in own for twin in self._twins(ground, target)), *self._elsewhere(ground))
 
     def _resolve(self, ground: Ground) -> tuple[tuple[Target, ...], int]:
         written = self._written(ground)
@@ -263,7 +264,7 @@ class Site:
     def _filled(self, ground: Ground, target: Target) -> Target:
         """Complete a target from the catalogue and its client; None as its client means the one that is asked."""
         client = target.client
-        if client is not None and self.endpoint is not None and not self.dialect.speaks(client):
+        if client is not None and self.endpoint is not None and not kin(ground, client, self.dialect):
             raise ConfigError(
                 f"Target({target.model!r}, client={type(client).__qualname__}): a request of the "
                 f"{self.dialect.name} SDK cannot be made there. Decorate the function around it: @attune.routed."
@@ -271,10 +272,10 @@ class Site:
         endpoint = self.endpoint if client is None else self.dialect.endpoint(client)
         return completed(ground.catalogue, target, endpoint or "")
 
-    def _twins(self, target: Target) -> list[Target]:
+    def _twins(self, ground: Ground, target: Target) -> list[Target]:
         """The same id at the alternate clients."""
         clients = [alternate for alternate in self.alternates if not isinstance(alternate, Target)]
-        return [replace(target, client=client, endpoint=self.dialect.endpoint(client)) for client in clients]
+        return twins(ground, target, clients, self.dialect)
 
     def _elsewhere(self, ground: Ground) -> list[Target]:
         """The alternates that are Targets of their own."""
@@ -286,15 +287,3 @@ def _weakly(client: Any) -> Callable[[], Any]:
         return weakref.ref(client)
     except TypeError:  # a client of slots; it is looked up anew each time
         return lambda: None
-
-
-def completed(catalogue: Catalogue, target: Target, endpoint: str = "") -> Target:
-    """A target with what the catalogue knows of its model; what the user said stays."""
-    info = catalogue.find(target.model, target.provider) or catalogue.find(target.model)
-    return replace(
-        target,
-        endpoint=target.endpoint or endpoint,
-        tier=target.tier or (info.tier if info else None),
-        price=target.price or (info.price if info else None),
-        context_window=target.context_window or (info.context_window if info else None),
-    )

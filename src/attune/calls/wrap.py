@@ -13,6 +13,7 @@ from attune.calls.context import checked, refuse_other
 from attune.calls.guard import guard
 from attune.calls.runtime import Runtime
 from attune.calls.site import Site
+from attune.calls.targets import kin
 from attune.errors import ConfigError
 from attune.models.call import Target
 
@@ -67,13 +68,13 @@ def wrap(
             "Decorate the function that calls it with @attune.routed, or bring a dialect: attune.configure(dialects=[...])."
         )
     for alternate in alternates:
-        if not isinstance(alternate, Target) and not dialect.speaks(alternate):
+        if not isinstance(alternate, Target) and not kin(ground, alternate, dialect):
             raise ConfigError(
                 f"wrap(alternates=[{type(alternate).__qualname__}]): an alternate is a client of the same SDK, or a Target."
             )
     site = Site(
         dialect=dialect, client=client, candidates=candidates, alternates=alternates, default=default, scope=scope
     )
-    site.targets(ground)  # prices are read, and mistakes found, here rather than in the middle of a call
+    site.check(ground)  # prices are read, and mistakes found, here rather than in the middle of a call
     guarded: ClientT = guard(client, site, (lambda: runtime) if runtime is not None else process.current)
     return guarded
