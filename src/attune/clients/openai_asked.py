@@ -34,7 +34,12 @@ def _bound(body: Mapping[str, Any]) -> bool:
 
 
 def _holds(tool: Mapping[str, Any]) -> bool:
-    """Whether a tool works on what the account has; a container that is yet to be made is no such thing."""
+    """Whether a tool works on what the account has; a container that is yet to be made is no such thing.
+
+    An MCP server comes with credentials, which go nowhere that the caller did not send them.
+    """
+    if tool.get("type") == "mcp":
+        return True
     for name in _HELD:
         value = tool.get(name)
         if isinstance(value, Mapping):
