@@ -66,18 +66,18 @@ def test_a_session_stays_where_it_began(bench: Bench, ledger: Ledger, sandbox: S
 
 
 def test_exploring_moves_no_session(bench: Bench, sandbox: Sandbox):
-    """New sessions may begin with a trial; thirty calls of one session go to one model."""
+    """New sessions may begin with a trial; all calls of one session go to one model."""
     sandbox.configure(explore=True, seed=1)
     prove(sandbox, SONNET, cost=10_000)  # dear, so that a cheaper one is worth a trial
     client = client_of(bench, PLAIN)
-    with attune.scope(session="s"):
-        models = {model_of(bench.ask(PLAIN, client)) for _ in range(30)}
-    assert len(models) == 1
     begun = set()
-    for i in range(30):
+    for i in range(12):
         with attune.scope(session=f"other {i}"):
             begun.add(model_of(bench.ask(PLAIN, client)))
     assert len(begun) > 1
+    for i in range(6):
+        with attune.scope(session=f"long {i}"):
+            assert len({model_of(bench.ask(PLAIN, client)) for _ in range(12)}) == 1
 
 
 def test_a_fallback_moves_the_session(bench: Bench, ledger: Ledger, sandbox: Sandbox, way: Way):

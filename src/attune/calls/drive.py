@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from attune.calls import answering
 from attune.calls.context import scoped
 from attune.calls.current import Sending, cell
 from attune.calls.plan import Ask, Effect, Plan, Reply, Send, Sleep
@@ -64,8 +65,12 @@ def _perform(effect: Effect, clock: Clock) -> Reply:
             case Send(call, attempt, hold):
                 with Sending(call, attempt):
                     value = call.send(attempt)
-                    if hold and not hasattr(value, "__anext__") and (held := call.hold(attempt, value)) is not None:
-                        call.held(attempt, held)
+                    if (
+                        hold
+                        and not hasattr(value, "__anext__")
+                        and (events := answering.hold(call, attempt, value)) is not None
+                    ):
+                        answering.held(call, attempt, events)
                 return Reply(value)
             case Ask(judge, value):
                 return Reply(judge(value))
@@ -100,8 +105,8 @@ async def _arrived(effect: Send, value: Any) -> Reply:
         with Sending(call, attempt):
             if hasattr(value, "__await__"):
                 value = await value
-            if effect.hold and (held := call.hold(attempt, value)) is not None:
-                call.held(attempt, await held if hasattr(held, "__await__") else held)
+            if effect.hold and (events := answering.hold(call, attempt, value)) is not None:
+                answering.held(call, attempt, await events if hasattr(events, "__await__") else events)
         return Reply(value)
     except GeneratorExit:  # as above
         raise

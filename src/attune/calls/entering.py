@@ -11,6 +11,7 @@ from typing import Any
 
 import wrapt
 
+from attune.calls import answering
 from attune.calls.context import scoped
 from attune.calls.current import Sending, Within, cell
 from attune.calls.plan import Effect, Plan, Reply, Send
@@ -74,12 +75,13 @@ class Entering(wrapt.ObjectProxy):  # type: ignore[type-arg]  # generic in wrapt
 
     def _self_enter(self, effect: Any, manager: Any) -> Reply:
         self._self_hold(effect, manager)
+        call = effect.call
         with contextlib.ExitStack() as entered:
             try:
-                with scoped(cell(effect.call)), Sending(effect.call, effect.attempt):
+                with scoped(cell(call)), Sending(call, effect.attempt):
                     value = entered.enter_context(self.__wrapped__)
-                    if effect.hold and (held := effect.call.hold(effect.attempt, value)) is not None:
-                        effect.call.held(effect.attempt, held)
+                    if effect.hold and (events := answering.hold(call, effect.attempt, value)) is not None:
+                        answering.held(call, effect.attempt, events)
                 entered.pop_all()  # from here on it is the caller's to leave
                 return Reply(value)
             except BaseException as error:  # noqa: BLE001 - the plan settles what was open, and raises it again
@@ -87,12 +89,14 @@ class Entering(wrapt.ObjectProxy):  # type: ignore[type-arg]  # generic in wrapt
 
     async def _self_aenter(self, effect: Any, manager: Any) -> Reply:
         self._self_hold(effect, manager)
+        call = effect.call
         async with contextlib.AsyncExitStack() as entered:
             try:
-                with scoped(cell(effect.call)), Sending(effect.call, effect.attempt):
+                with scoped(cell(call)), Sending(call, effect.attempt):
                     value = await entered.enter_async_context(self.__wrapped__)
-                    if effect.hold and (held := effect.call.hold(effect.attempt, value)) is not None:
-                        effect.call.held(effect.attempt, await held if hasattr(held, "__await__") else held)
+                    if effect.hold and (events := answering.hold(call, effect.attempt, value)) is not None:
+                        events = await events if hasattr(events, "__await__") else events
+                        answering.held(call, effect.attempt, events)
                 entered.pop_all()  # as above
                 return Reply(value)
             except GeneratorExit:  # dropped: the plan takes a note

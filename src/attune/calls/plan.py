@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from attune.calls import reach
+from attune.calls import answering, reach
 from attune.calls.admission import Admission, Limits
 from attune.calls.attempt import SaidSo, Try
 from attune.calls.stream import Settlement, Unwatched
@@ -175,7 +175,7 @@ def _attempts(call: Call, order: list[Target], limits: Limits) -> Generator[Effe
         hold = call.request.client is None or (len(order) > 1 and call.mode == "enforce")
         reply = yield Send(call, attempt, hold)
         error = reply.error
-        if error is None and attempt.open and (error := call.cut_short(attempt, reply.value)) is not None:
+        if error is None and attempt.open and (error := answering.cut_short(call, attempt, reply.value)) is not None:
             cut = (attempt, reply)
         if error is None or not attempt.open:  # closed: what is inside the function took the call over
             if attempt.open:
@@ -187,7 +187,7 @@ def _attempts(call: Call, order: list[Target], limits: Limits) -> Generator[Effe
 def _streamed(call: Call, attempt: Try, value: Any) -> Any:
     """The stream, tapped: it ends the attempt and the call when it ends. None where the answer is no stream."""
     if attempt.reader is None:
-        attempt.reader = call.events_of(value)
+        attempt.reader = answering.events_of(call, value)
     if attempt.reader is None:
         return None
     settlement = Settlement(call, attempt, attempt.reader)
@@ -200,8 +200,8 @@ def _streamed(call: Call, attempt: Try, value: Any) -> Any:
 
 
 def _answered(call: Call, attempt: Try, value: Any) -> None:
-    facts = call.read(attempt, value)
-    failure = call.failure_in(facts)
+    facts = answering.read(call, attempt, value)
+    failure = answering.failure_in(call, facts)
     call.end(attempt, "success" if failure is None else failure.rule.outcome, failure=failure, facts=facts)
 
 

@@ -10,6 +10,7 @@ import os
 from dataclasses import replace
 from typing import Any
 
+from attune.calls.answering import failure_in, interrupted
 from attune.calls.attempt import Try
 from attune.calls.current import Within
 from attune.calls.underway import Call
@@ -52,7 +53,7 @@ class Settlement:
         self._fail(Failure(kind=FailureKind.STREAM_BROKEN))
         if not self._call.runtime.settings.strict_streams:
             return None
-        return self._call.interrupted()
+        return interrupted(self._call)
 
     def broken(self, error: BaseException) -> None:
         """Reading failed, or the task that read was cancelled."""
@@ -94,7 +95,7 @@ class Settlement:
         if not self._first():
             return
         facts = self._facts()
-        if (failure := self._call.failure_in(facts)) is not None:
+        if (failure := failure_in(self._call, facts)) is not None:
             self._fail(failure)
             return
         self._call.end(self._attempt, "success", facts=facts)

@@ -13,17 +13,15 @@ from typing import Any, Protocol
 from attune.calls import context, figures
 from attune.calls.attempt import SaidSo, Try
 from attune.calls.identity import call_id
-from attune.calls.reading import CarefulReader
 from attune.calls.runtime import Runtime
 from attune.calls.settling import settle
-from attune.calls.site import completed
+from attune.calls.targets import completed
 from attune.calls.telling import Telling
 from attune.clients.dialect import NOTHING, Dialect, Facts, Request
-from attune.errors import CallError, StreamInterrupted
 from attune.models.call import AUTO, Attempt, AttemptKind, CallRecord, Mode, Outcome, Target
 from attune.models.circuits import Permit
 from attune.models.decision import Decision
-from attune.models.failures import RULES, Classify, Failure, FailureKind, classify, failure_of_word
+from attune.models.failures import RULES, Classify, Failure, FailureKind, classify
 from attune.models.performance import Series, Verdict
 from attune.models.router import Question
 
@@ -65,8 +63,7 @@ class Call:
         self.hook = hook
         self.started_s = self.now_s()
         self.at_us = int(runtime.clock.time() * 1e6)
-        self.timeout_s = timeout_s
-        self.deadline_s = None if timeout_s is None else self.started_s + timeout_s
+        self.timeout_s, self.deadline_s = timeout_s, None if timeout_s is None else self.started_s + timeout_s
         self.decision: Decision | None = None
         self.order: list[Target] = []  # best first, as decided
         self.reads: Dialect = dialect  # whose shape the answer has; a function may give any SDK's
@@ -144,58 +141,6 @@ class Call:
             timeout_s = min(timeout_s, self.request.timeout_s)
         return self.request.send(attempt.target, timeout_s=timeout_s)
 
-    def hold(self, attempt: Try, value: Any) -> Any:
-        """Begin to read a stream up to its first content; None where there is nothing to hold. May give an awaitable."""
-        reader = self.events_of(value)
-        if reader is None or not attempt.open:
-            return None
-        attempt.reader = reader
-        return self.reads.hold(value, reader)
-
-    def events_of(self, value: Any) -> Any:
-        """A reader for the answer's events, None where it is no stream; only a function may give one unasked."""
-        if self.request.client is not None and not self.request.stream:
-            return None
-        speakers = (self.dialect,) if self.request.client is not None else (self.dialect, *self.runtime.dialects)
-        for dialect in speakers:
-            if (reader := self.safely("dialect", dialect.events, value)) is not None:
-                self.reads = dialect
-                return CarefulReader(reader, self.runtime.fault)
-        return None
-
-    def held(self, attempt: Try, events: list[Any]) -> None:
-        """Keep what was read; the first content has arrived, or the end."""
-        attempt.held = events
-        attempt.first_us = round((self.now_s() - attempt.started_s) * 1e6)
-
-    def cut_short(self, attempt: Try, value: Any) -> CallError | None:
-        """What an answer amounts to that says it failed, or a held stream that ended without content; None: it goes on."""
-        reader = attempt.reader
-        if self.request.client is None or (reader is not None and reader.content):
-            return None
-        if reader is not None and not reader.done:
-            return self.interrupted()
-        if reader is None and self.request.stream:
-            return None  # nothing of it has been read yet
-        failure = self.failure_in(self.read(attempt, value) if reader is None else reader.facts())
-        return None if failure is None else SaidSo(failure)
-
-    def read(self, attempt: Try, value: Any) -> Facts:
-        """What a whole answer says; read once."""
-        if attempt.facts is None:
-            attempt.facts = self.safely("dialect", self.dialect.read, value) or NOTHING
-        facts: Facts = attempt.facts
-        return facts
-
-    def failure_in(self, facts: Facts) -> Failure | None:
-        """What an answer means that says of itself that it failed; None for any other."""
-        return None if facts.failed is None else failure_of_word(facts.failed, self.dialect.failures)
-
-    def interrupted(self) -> CallError:
-        """A stream that ended without its terminal event, as an error that the SDK's `except` clauses catch."""
-        error = StreamInterrupted("The stream ended without its terminal event: the answer is cut short.")
-        return self.dialect.refusal(error, self.request.client)
-
     def end(self, attempt: Try, outcome: Outcome, *, failure: Failure | None = None, facts: Facts = NOTHING) -> None:
         """Close an attempt, whatever ended it: settle its permit, write it down, tell of it. The first close counts."""
         if not attempt.close():
@@ -230,7 +175,7 @@ class Call:
     def failed(self, attempt: Try, error: BaseException) -> Failure:
         """Close an attempt that raised, and say what that means."""
         failure = error.failure if isinstance(error, SaidSo) else self.classify(error)
-        facts: Facts = attempt.facts or NOTHING
+        facts = attempt.facts or NOTHING
         if attempt.reader is not None and self.request.client is not None:  # the stream had begun
             facts = attempt.reader.facts()
             if failure.kind is FailureKind.CONNECTION:  # it had connected: this stream broke, not the provider's door
