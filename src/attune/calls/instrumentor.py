@@ -6,11 +6,12 @@ it, once the program has imported the SDK; and puts the very same objects back. 
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import sys
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Never
+from typing import Any, NamedTuple, Never
 
 import wrapt
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # untyped
@@ -74,7 +75,8 @@ class AttuneInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the package
     def __init__(self) -> None:
         if not hasattr(self, "_patches"):  # made anew each time, and the same object each time
             self._patches: dict[type, _Patch] = {}
-            self._guards: tuple[tuple[Any, Intercept], ...] = ()
+            self._guards: tuple[_Guard, ...] = ()
+            self._find: Callable[[], Runtime] = process.current
             self._awaited: set[str] = set()
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -96,10 +98,10 @@ class AttuneInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the package
             for dialect in ground.dialects
             if isinstance(dialect, Instrumentable)
         ]
-        find = process.current if runtime is None else _always(runtime)
-        self._guards = tuple((site.dialect, interceptor(site, find)) for site in sites)
+        self._find = process.current if runtime is None else lambda: runtime
+        self._guards = tuple(_Guard(site.dialect, site, interceptor(site, self._find)) for site in sites)
         self._patch()
-        for module in {module for dialect, _ in self._guards for module, _ in dialect.seams} - self._awaited:
+        for module in {module for guard in self._guards for module, _ in guard.dialect.seams} - self._awaited:
             self._awaited.add(module)  # such a hook stays for good: one is enough
             wrapt.register_post_import_hook(self._imported, module)
 
@@ -115,14 +117,20 @@ class AttuneInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the package
 
     def _patch(self) -> None:
         """Wrap what is there of the SDKs."""
-        for dialect, _ in self._guards:
-            for module, name in dialect.seams:
+        for guard in self._guards:
+            for module, name in guard.dialect.seams:
                 owner = getattr(sys.modules.get(module), name, None)
                 if isinstance(owner, type) and _REQUEST in vars(owner):
                     try:
                         self._wrap(owner)
                     except Exception as fault:  # noqa: BLE001 - law 5: the program and its imports go on
                         log.warning("attune: %s.%s cannot be guarded (%s)", module, name, type(fault).__name__)
+                    self._prepare(guard.site)
+
+    def _prepare(self, site: Site) -> None:
+        """Read prices now rather than in the middle of a call. What is wrong is told there."""
+        with contextlib.suppress(Exception):
+            site.check(self._find())
 
     def _wrap(self, owner: type) -> None:
         patch = self._patches.get(owner)
@@ -132,11 +140,19 @@ class AttuneInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the package
 
     def catch(self, wrapped: Any, client: Any, args: Any, kwargs: Any, *, asynchronous: bool) -> Any:
         """One call of a client's `request`: by the dialect that speaks this client, else as if nobody were here."""
-        for dialect, intercept in self._guards:
+        for dialect, _, intercept in self._guards:
             if dialect.speaks(client):
                 request = dialect.catch(client, wrapped, args, kwargs, asynchronous=asynchronous)
                 return wrapped(*args, **kwargs) if request is None else intercept(request)
         return wrapped(*args, **kwargs)
+
+
+class _Guard(NamedTuple):
+    """One dialect, the site that all its clients share, and what becomes of their requests."""
+
+    dialect: Any
+    site: Site
+    intercept: Intercept
 
 
 class _Patch:
@@ -172,7 +188,3 @@ def _site(ground: Runtime, dialect: Any, candidates: Any, default: Any, scope: S
     if candidates is not None or default is not None:
         site.check(ground)  # a person's mistake is found here; without words there is none, and prices can wait
     return site
-
-
-def _always(runtime: Runtime) -> Callable[[], Runtime]:
-    return lambda: runtime
