@@ -6,13 +6,14 @@ from typing import Any
 
 import anthropic
 from clients.stage import HAIKU
-from clients.uses import Hand, Table, all_of, raised, settle, within
+from clients.uses import Hand, Table, all_of, each, http_of, one_of, raised, settle, within
 from clients.uses_of_anthropic import BODY
 
 from attune.testing import cut, fail, hang, malformed, ok, refuse
 
 TABLE = Table("anthropic")
 use = TABLE.use
+
 
 STATUSES = (400, 401, 402, 403, 404, 408, 409, 413, 418, 422, 429, 500, 501, 503, 504, 529)
 SOON_S = 0.005
@@ -28,7 +29,7 @@ def _met(status: int) -> None:
             return caught, type(caught), caught.status_code, caught.request_id, caught.body, caught.response.json()
 
     error.__name__ = f"error_{status}"
-    use()(error)
+    use(only=one_of(status))(error)
 
 
 def _met_in_a_stream(status: int) -> None:
@@ -47,14 +48,14 @@ def _tried_again(status: int) -> None:
         return await settle(it.client.messages.create(**BODY))
 
     error.__name__ = f"error_{status}_then_an_answer"
-    use()(error)
+    use(only=one_of(status + 1))(error)
 
 
 for _status in STATUSES:
     _met(_status)
 for _status in (400, 429, 529):
     _met_in_a_stream(_status)
-for _status in STATUSES:
+for _status in (400, 404, 408, 409, 413, 429, 500, 503, 529):
     _tried_again(_status)
 
 
@@ -148,24 +149,56 @@ async def error_with_a_message(it: Hand) -> Any:
 @use()
 async def timed_out(it: Hand) -> Any:
     it.script(HAIKU, hang(5.0))
-    return await raised(lambda: it.client.with_options(timeout=0.02, max_retries=0).messages.create(**BODY))
+    error = await raised(lambda: it.client.with_options(timeout=0.02, max_retries=0).messages.create(**BODY))
+    await it.arrived(1)
+    return error
 
 
 @use()
 async def timed_out_once(it: Hand) -> Any:
-    it.script(HAIKU, hang(5.0), ok("now"))
-    return await settle(it.client.with_options(timeout=0.05, max_retries=1).messages.create(**BODY))
+    late = [http_of(anthropic).ReadTimeout("late")]
+
+    def wait(request: Any) -> None:
+        if late:
+            raise late.pop()
+
+    return await settle(it.own(hooks={"request": wait}, max_retries=1).messages.create(**BODY))
 
 
 @use()
 async def timed_out_in_a_stream(it: Hand) -> Any:
-    it.script(HAIKU, hang(5.0, after=1))
     seen = []
+    http = http_of(anthropic)
+
+    class Late(http.SyncByteStream, http.AsyncByteStream):
+        """The first piece of a response, and then nothing for too long."""
+
+        def __init__(self, stream: Any) -> None:
+            self.stream = stream
+
+        def __iter__(self) -> Any:
+            yield next(iter(self.stream))
+            raise http.ReadTimeout("late")
+
+        async def __aiter__(self) -> Any:
+            async for piece in self.stream:
+                yield piece
+                raise http.ReadTimeout("late")
+
+        def close(self) -> None:
+            self.stream.close()
+
+        async def aclose(self) -> None:
+            await self.stream.aclose()
+
+    def slow(response: Any) -> None:
+        response.stream = Late(response.stream)
+
+    it.script(HAIKU, hang(5.0, after=1))
+    stream = await settle(it.own(hooks={"response": slow}).messages.create(**BODY, stream=True))
 
     async def read() -> None:
-        from clients.uses import each
-
-        async for event in each(await settle(it.client.messages.create(**BODY, stream=True, timeout=0.05))):
+        async for event in each(stream):
             seen.append(event)
 
     return await raised(read), seen
@@ -231,7 +264,7 @@ def _odd(which: str) -> None:
         return await raised(ask) or await ask()
 
     answer.__name__ = f"odd_{which}"
-    use()(answer)
+    use(only=one_of(len(which)))(answer)
 
 
 for _which in ("page", "text", "nothing", "object", "away", "teapot", "headers"):
@@ -252,11 +285,13 @@ async def cancelled(it: Hand) -> Any:
     import asyncio
 
     it.script(HAIKU, hang(5.0))
+    asking = asyncio.ensure_future(it.client.messages.create(**BODY))
+    await it.arrived(1)
+    asking.cancel("enough")
     try:
-        async with asyncio.timeout(0.02):
-            await it.client.messages.create(**BODY)
-    except TimeoutError as error:
-        return type(error), type(error.__cause__), (await it.client.messages.create(**BODY)).id
+        await asking
+    except asyncio.CancelledError as error:
+        return error.args, asking.cancelled(), (await it.client.messages.create(**BODY)).id
 
 
 @use(only="async")
@@ -266,9 +301,17 @@ async def cancelled_in_a_stream(it: Hand) -> Any:
     it.script(HAIKU, hang(5.0, after=1))
     stream = await it.client.messages.create(**BODY, stream=True)
     seen = []
+
+    async def read() -> None:
+        async for event in stream:
+            seen.append(event)
+
+    reading = asyncio.ensure_future(read())
+    while len(seen) < 3:  # noqa: ASYNC110 - an event for each would say no more
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0.001)
+    reading.cancel()
     try:
-        async with asyncio.timeout(0.05):
-            async for event in stream:
-                seen.append(event)
-    except TimeoutError as error:
-        return seen, type(error), stream.response.is_closed
+        await reading
+    except asyncio.CancelledError:
+        return seen, reading.cancelled(), stream.response.is_closed

@@ -49,15 +49,15 @@ class Theatre:
         return self._clients[key]
 
     def make(self, use: Use) -> Callable[..., Any]:
-        """What makes a client with a pool of its own; `hooked`: one that notes what it sends."""
+        """What makes a client with a pool of its own, which may have hooks of httpx's: "request" or "response"."""
         sdk = importlib.import_module(use.sdk)
         kind = getattr(sdk, ("Async" if use.asynchronous else "") + CLASSES[use.sdk])
         pool = getattr(sdk, "DefaultAsyncHttpxClient" if use.asynchronous else "DefaultHttpxClient")
         base_url = self.stage.url + ("/v1" if use.sdk == "openai" else "")
 
-        def make(hooked: list[Any] | None = None, **options: Any) -> Any:
-            hooks = {} if hooked is None else {"event_hooks": _hooks(hooked, asynchronous=use.asynchronous)}
-            http_client = pool(verify=False, headers={"x-pool": "mine"}, **hooks)
+        def make(hooks: dict[str, Callable[[Any], None]] | None = None, **options: Any) -> Any:
+            event_hooks = {name: [_hook(hook, use.asynchronous)] for name, hook in (hooks or {}).items()}
+            http_client = pool(verify=False, headers={"x-pool": "mine"}, event_hooks=event_hooks)
             return kind(**{"api_key": "k", "base_url": base_url, "http_client": http_client, **options})
 
         return make
@@ -89,14 +89,11 @@ class Theatre:
         self.stage.close()
 
 
-def _hooks(seen: list[Any], *, asynchronous: bool) -> Any:
-    def note(request: Any) -> None:
-        seen.append((request.method, request.url.path))
+def _hook(hook: Callable[[Any], None], asynchronous: bool) -> Any:
+    async def awaited(subject: Any) -> None:
+        hook(subject)
 
-    async def anote(request: Any) -> None:
-        note(request)
-
-    return {"request": [anote if asynchronous else note]}
+    return awaited if asynchronous else hook
 
 
 async def _outcome(use: Use, hand: Hand) -> Any:
@@ -135,6 +132,23 @@ class Guarding:
         self.runtime.shutdown(1.0)
 
 
+class Instrumenting(Guarding):
+    """The bare client, in a process where `attune.instrument` has guarded every one."""
+
+    @contextlib.contextmanager
+    def __call__(self, use: Use) -> Iterator[Callable[..., Any]]:
+        self.runtime.circuits.reset(now=self.runtime.clock.monotonic())
+        attune.instrument(timeout_s=use.deadline_s, runtime=self.runtime)
+        try:
+            yield _bare
+        finally:
+            attune.uninstrument()
+
+
+def _bare(client: Any, **_: Any) -> Any:
+    return client
+
+
 @pytest.fixture(scope="module")
 def theatre() -> Iterator[Theatre]:
     """One for the whole table. The SDKs' own waits before a retry are made short."""
@@ -155,6 +169,7 @@ def ways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Guardin
     """Every way of guarding a client."""
     sandbox = Sandbox(tmp_path_factory.mktemp("home"))
     ways = {mode: Guarding(sandbox, mode) for mode in ("off", "observe", "enforce")}
+    ways["instrumented"] = Instrumenting(sandbox, "enforce")
     yield ways
     for way in ways.values():
         way.close()
@@ -164,12 +179,32 @@ def ways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Guardin
 @pytest.mark.parametrize("use", USES, ids=str)
 def test_a_guarded_client_is_used_as_the_bare_one(theatre: Theatre, ways: dict[str, Guarding], use: Use) -> None:
     """Equal results, types, exceptions and requests on the wire, but for the documented headers."""
-    bare = theatre.play(use, lambda client, **_: client)
+    bare = theatre.play(use, _bare)
     for name, way in ways.items():
         with way(use) as guard:
             guarded = theatre.play(use, guard)
         if guarded != bare:  # told at length only then
             assert (name, pprint.pformat(guarded, width=140)) == (name, pprint.pformat(bare, width=140))
+
+
+SPOILERS = {
+    "a header": lambda client: client.with_options(default_headers={"x-guard": "here"}),
+    "a time-out": lambda client: client.with_options(timeout=5),
+    "another class": lambda client: _renamed(client.with_options()),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILERS.values(), ids=SPOILERS)
+def test_the_table_sees_what_a_guard_changes(theatre: Theatre, spoil: Callable[[Any], Any]) -> None:
+    """A header more, another time-out, a class of another name: some use tells."""
+    few = [use for use in USES if use.name in ("create", "representation", "create_under_a_deadline")]
+    assert any(theatre.play(use, _bare) != theatre.play(use, spoil) for use in few)
+    assert all(theatre.play(use, _bare) == theatre.play(use, _bare) for use in few)
+
+
+def _renamed(client: Any) -> Any:
+    client.__class__ = type("Guarded", (type(client),), {})
+    return client
 
 
 def test_the_table_is_long_enough() -> None:

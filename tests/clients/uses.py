@@ -7,7 +7,10 @@ its async one. `settle`, `each` and `within` hide the difference. What an SDK do
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import sys
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,8 +51,13 @@ class Hand:
         """What the model's next requests meet."""
         self.stage.provider.script(model, *steps)
 
+    async def arrived(self, requests: int) -> None:
+        """Wait until this many requests have reached the provider."""
+        while len(self.stage.arrived) < requests:
+            await asyncio.sleep(0.001) if self.asynchronous else _pause()
+
     def own(self, **options: Any) -> Any:
-        """A client with a pool of its own, guarded like the other."""
+        """A client with a pool of its own, guarded like the other; `hooks`: see `Theatre.make`."""
         made = self.make(**options)
         self.closing.append(made)
         return self.guard(made)
@@ -57,6 +65,20 @@ class Hand:
     def kind(self, name: str) -> Any:
         """A class of the SDK, the async one for an async client."""
         return getattr(self.sdk, f"Async{name}" if self.asynchronous else name)
+
+
+def _pause() -> None:
+    time.sleep(0.001)
+
+
+def one_of(number: int) -> str:
+    """A kind of client for one of many alike: the sync and the async one take turns."""
+    return "async" if number % 2 else "sync"
+
+
+def http_of(sdk: Any) -> Any:
+    """The HTTP library under an SDK: httpx, or httpx2."""
+    return sys.modules[sdk.Timeout.__module__.partition(".")[0]]
 
 
 class Table:

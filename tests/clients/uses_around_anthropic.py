@@ -312,7 +312,7 @@ async def a_response_of_httpx(it: Hand) -> Any:
 @use()
 async def an_http_client_of_one_s_own(it: Hand) -> Any:
     seen: list[Any] = []
-    client = it.own(hooked=seen)
+    client = it.own(hooks={"request": lambda request: seen.append((request.method, request.url.path))})
     answer = await settle(client.messages.create(**BODY))
     return answer, seen, client._client.headers.get("x-pool")
 

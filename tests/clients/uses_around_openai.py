@@ -9,7 +9,7 @@ from typing import Any
 
 import openai
 from clients.stage import GPT
-from clients.uses import Hand, Table, all_of, raised, settle, within
+from clients.uses import Hand, Table, all_of, one_of, raised, settle, within
 from clients.uses_of_openai import ASK, CHAT
 
 from attune.testing import cut, fail, hang, malformed, ok, refuse
@@ -17,7 +17,7 @@ from attune.testing import cut, fail, hang, malformed, ok, refuse
 TABLE = Table("openai")
 use = TABLE.use
 
-STATUSES = (400, 401, 402, 403, 404, 408, 409, 413, 422, 429, 500, 503, 529)
+STATUSES = (400, 401, 403, 404, 409, 413, 422, 429, 500, 503)
 SOON_S = 0.005
 
 
@@ -144,7 +144,7 @@ def _met(status: int) -> None:
             return caught, type(caught), caught.status_code, caught.request_id, caught.body, caught.code, caught.param
 
     error.__name__ = f"error_{status}"
-    use()(error)
+    use(only=one_of(status))(error)
 
 
 def _tried_again(status: int) -> None:
@@ -153,11 +153,12 @@ def _tried_again(status: int) -> None:
         return await settle(it.client.responses.create(**ASK))
 
     error.__name__ = f"error_{status}_then_a_response"
-    use()(error)
+    use(only=one_of(status + 1))(error)
 
 
 for _status in STATUSES:
     _met(_status)
+for _status in (400, 408, 409, 429, 500, 529):
     _tried_again(_status)
 
 
@@ -183,7 +184,9 @@ async def spend_limit(it: Hand) -> Any:
 @use()
 async def timed_out(it: Hand) -> Any:
     it.script(GPT, hang(5.0))
-    return await raised(lambda: it.client.with_options(timeout=0.02, max_retries=0).chat.completions.create(**CHAT))
+    error = await raised(lambda: it.client.with_options(timeout=0.02, max_retries=0).chat.completions.create(**CHAT))
+    await it.arrived(1)
+    return error
 
 
 @use()
@@ -221,7 +224,7 @@ def _odd(which: str) -> None:
         return await raised(ask) or await ask()
 
     answer.__name__ = f"odd_{which}"
-    use()(answer)
+    use(only=one_of(len(which)))(answer)
 
 
 for _which in ("page", "text", "nothing", "object", "teapot", "headers"):
