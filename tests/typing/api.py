@@ -73,6 +73,16 @@ def wrapped_openai() -> None:
     assert_type(answer, ChatCompletion)
 
 
+# instrument: words as wrap's, nothing given back.
+def instrumented() -> None:
+    assert_type(attune.instrument(), None)
+    attune.instrument(workflow="all", candidates=["claude-haiku-5-5", attune.Target("gpt-5-mini", provider="openai")])
+    attune.instrument(max_cost=0.01, min_success_rate=0.9, default="claude-haiku-5-5")
+    attune.instrument(alternates=[])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(attune.uninstrument(), None)
+    attune.AttuneInstrumentor().instrument(workflow="all")
+
+
 # routed: the function keeps its signature, whatever its kind.
 @attune.routed(workflow="code-review", stage="analysis", max_cost=0.01, max_latency_ms=3000, min_success_rate=0.9)
 def review(diff: str, *, model: str = attune.AUTO) -> Message:
