@@ -43,7 +43,7 @@ def test_mypy_is_content(outside):
 
 @pytest.mark.timeout(300)
 def test_pyright_reads_the_public_interface_as_meant(outside):
-    """A second reader of tests/typing/api.py. It fetches its own program at first use, and is skipped where it cannot."""
+    """A second reader of tests/typing. It fetches its own program at first use, and is skipped where it cannot."""
     command = tool("pyright")
     try:
         unready = run([*command, "--version"], outside, timeout_s=120)
