@@ -270,6 +270,23 @@ def test_a_subclass_with_a_request_of_its_own(bench: Bench, sandbox: Sandbox, in
     assert [len(it.attempts) for it in calls] == [1, 1, 1]
 
 
+def test_what_runs_inside_a_send_is_guarded_too(bench: Bench, sandbox: Sandbox, instrumented):
+    """A hook of the client that asks a model itself, by the same client: two calls, each guarded once."""
+
+    class Moderated(anthropic.Anthropic):
+        asked = False
+
+        def _prepare_options(self, options: Any) -> Any:
+            if not self.asked:
+                self.asked = True
+                self.messages.create(model=SONNET, **BODY)
+            return super()._prepare_options(options)
+
+    with Moderated(api_key="k", base_url=bench.url) as client, attune.capture() as calls:
+        client.messages.create(model=HAIKU, **BODY)
+    assert [(it.model, len(it.attempts)) for it in calls] == [(SONNET, 1), (HAIKU, 1)]
+
+
 def test_short_lived_clients_leave_nothing(bench: Bench, sandbox: Sandbox, instrumented):
     """Neither the clients nor a site for each of them stay, though they go to one endpoint or to many."""
     made = []

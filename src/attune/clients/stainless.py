@@ -36,7 +36,7 @@ FAILURES: Mapping[str, FailureKind] = {
     "WriteError": FailureKind.CONNECTION,
 }
 
-# id() of the client that an attempt is being sent by: that request no seam of ours catches again.
+# id() of the body that an attempt is being sent with: no seam of ours catches that request again.
 _sending: ContextVar[int] = ContextVar("attune_sending", default=0)
 
 # What the APIs call a parameter that telemetry may tell, and the word for it there.
@@ -91,7 +91,7 @@ def catch(
     asynchronous: bool,
 ) -> StainlessRequest | None:  # fmt: skip
     """See `Instrumentable.catch`."""
-    if _sending.get() == id(client) or hasattr(type(client), "__attune_inner__"):
+    if hasattr(type(client), "__attune_inner__"):
         return None
     return _parted(answers, address, client, through, asynchronous, *args, **kwargs)
 
@@ -101,6 +101,8 @@ def _parted(
     cast_to: Any = None, options: Any = None, **kwargs: Any,
 ) -> StainlessRequest | None:  # fmt: skip
     """The arguments of `request`, by place or by name."""
+    if _sending.get() == id(getattr(options, "json_data", None)):
+        return None
     return _caught(answers, address, client, through, cast_to, options, kwargs, asynchronous=asynchronous)
 
 
@@ -221,25 +223,25 @@ class StainlessRequest:
 
     def _request(self, client: Any, options: Any, *, retries: int = 0) -> Any:
         if client is None or client is self.client:
-            client, through = self.client, self._through
+            through = self._through
         else:
             kind: Any = type(client)
             through = MethodType(unguarded(kind).request, client)
         send = _asend if self.asynchronous else _send
-        return send(id(client), through, self._cast_to, options, self._kwargs, retries)
+        return send(through, self._cast_to, options, self._kwargs, retries)
 
 
-def _send(client: int, through: Any, cast_to: Any, options: Any, kwargs: Mapping[str, Any], retries: int) -> Any:
+def _send(through: Any, cast_to: Any, options: Any, kwargs: Mapping[str, Any], retries: int) -> Any:
     """Make a request that no seam of ours catches again, whichever of the client's classes it passes."""
-    token = _sending.set(client)
+    token = _sending.set(id(options.json_data))
     try:
         return _counted(through(cast_to, options, **kwargs), retries)
     finally:
         _sending.reset(token)
 
 
-async def _asend(client: int, through: Any, cast_to: Any, options: Any, kwargs: Mapping[str, Any], retries: int) -> Any:
-    token = _sending.set(client)
+async def _asend(through: Any, cast_to: Any, options: Any, kwargs: Mapping[str, Any], retries: int) -> Any:
+    token = _sending.set(id(options.json_data))
     try:
         return _counted(await through(cast_to, options, **kwargs), retries)
     finally:
