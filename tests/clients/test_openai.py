@@ -460,14 +460,14 @@ def test_an_azure_deployment_is_the_model_that_was_chosen(attune_sandbox: Sandbo
 
 def test_an_azure_client_of_one_deployment_reaches_the_chosen_one(attune_sandbox: Sandbox):
     """Its base URL names a deployment whatever the body says: a routed call goes to the target's, a pinned one stays."""
-    wire = azure(azure_deployment="home")
+    wire = azure(azure_deployment="mine")
     for mode in ("enforce", "observe", "off"):
         attune_sandbox.configure(mode=mode)
         wire.sent.clear()
-        client = attune.wrap(wire.bare, candidates=["away", "home"], default="away")
+        client = attune.wrap(wire.bare, candidates=["away", "mine"], default="away")
         client.chat.completions.create(model="auto", messages=HELLO)
         client.chat.completions.create(model="any", messages=HELLO)
-        assert wire.paths == ["/openai/deployments/away/chat/completions", "/openai/deployments/home/chat/completions"]
+        assert wire.paths == ["/openai/deployments/away/chat/completions", "/openai/deployments/mine/chat/completions"]
         assert [it.url.params["api-version"] for it in wire.sent] == ["2025-01-01"] * 2
 
 
