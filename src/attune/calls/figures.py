@@ -5,13 +5,18 @@ Known means said by the provider or by the caller; what nobody said stays None, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attune.calls.attempt import Try
 from attune.clients.dialect import Facts
 from attune.models.call import Attempt, Outcome, Target
 from attune.models.failures import Failure
 from attune.models.performance import Observation
+from attune.models.registry import Price
 from attune.models.response import Usage
 from attune.models.tally import Series
+
+Priced = Callable[[str, Target], Price | None]  # a model of the target's provider -> what its tokens cost
 
 
 class Account:
@@ -43,7 +48,7 @@ def usage_of(attempt: Try, facts: Facts) -> Usage | None:
     return reported.usage if reported is not None and reported.usage is not None else facts.usage
 
 
-def cost_nano(attempt: Try, outcome: Outcome, failure: Failure | None, facts: Facts) -> int | None:
+def cost_nano(attempt: Try, outcome: Outcome, failure: Failure | None, facts: Facts, priced: Priced) -> int | None:
     """Nano-USD; None if unknown. An error status costs nothing; what was cut or timed out is unknown."""
     reported = attempt.reported
     if reported is not None and reported.cost_usd is not None:
@@ -58,7 +63,22 @@ def cost_nano(attempt: Try, outcome: Outcome, failure: Failure | None, facts: Fa
     if facts.cost_nano is not None:
         return facts.cost_nano
     usage, price = usage_of(attempt, facts), attempt.target.price
-    return price.cost_nano(usage) if usage is not None and price is not None else None
+    if facts.served_by is not None:
+        price = priced(facts.served_by, attempt.target)
+    if usage is None or price is None:
+        return None
+    return price.cost_nano(usage) if not facts.besides else _with_others(price, usage, attempt.target, facts, priced)
+
+
+def _with_others(price: Price, usage: Usage, target: Target, facts: Facts, priced: Priced) -> int | None:
+    """The answer and its helpers, each at the price of its own model; unknown, if one of these is."""
+    total = price.cost_nano(usage)
+    for model, used in facts.besides:
+        rate = price if model is None else priced(model, target)
+        if rate is None:
+            return None
+        total += rate.cost_nano(used)
+    return total
 
 
 def observation(

@@ -23,6 +23,7 @@ from attune.models.circuits import Permit
 from attune.models.decision import Decision
 from attune.models.failures import RULES, Classify, Failure, FailureKind, classify
 from attune.models.performance import Series, Verdict
+from attune.models.registry import Price
 from attune.models.router import Question
 
 
@@ -153,7 +154,7 @@ class Call:
         self.safely(
             "breaker", settle, self.runtime.circuits, attempt, outcome, failure, self.now_s(), self.telling.span
         )
-        cost_nano = figures.cost_nano(attempt, outcome, failure, facts)
+        cost_nano = figures.cost_nano(attempt, outcome, failure, facts, self._price)
         observation = figures.observation(
             self.series(attempt.target), attempt, outcome, failure, facts, latency_us, cost_nano
         )
@@ -163,6 +164,11 @@ class Call:
         self.telling.attempt_ended(attempt, observation, facts)
         self._account.add(attempt, outcome, facts, cost_nano)
         self.attempts.append(figures.attempt_of(attempt, outcome, failure, latency_us, cost_nano))
+
+    def _price(self, model: str, target: Target) -> Price | None:
+        """What a model's tokens cost where another one was asked; None if unknown."""
+        named = self.safely("price", completed, self.runtime.catalogue, Target(model, provider=target.provider))
+        return named.price if named is not None else None
 
     def _attribute(self, attempt: Try) -> None:
         """A function may say that another model answered than the one it was handed."""

@@ -7,7 +7,7 @@ refusal that `except anthropic.APIError` catches, and by then the caller has imp
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 from attune.clients import anthropic_asked, neighbours, stainless, tapped
@@ -26,6 +26,7 @@ FAILURES: Mapping[str, FailureKind] = {
     "contract_spend_limit_reached": FailureKind.SPEND_LIMIT,
 }
 
+_ALONE: Mapping[str, Any] = MappingProxyType({})  # one model answered, and nothing helped it
 _CLIENTS = frozenset({"Anthropic", "AsyncAnthropic"})
 _ANSWERS = frozenset({"/v1/messages"})
 
@@ -95,6 +96,7 @@ class AnthropicDialect:
             response_id=_text(getattr(answer, "id", None)),
             finish_reasons=(reason,) if isinstance(reason, str) else (),
             empty=not answer.content,
+            **read_iterations(usage),
         )
 
     def events(self, stream: Any) -> EventReader | None:
@@ -157,18 +159,21 @@ class MessageEvents:
     def _count(self, usage: Any) -> None:
         for name in (
             "input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation",
+            "iterations",
         ):  # fmt: skip
             if (value := getattr(usage, name, None)) is not None:
                 self._counts[name] = value  # the counts of later events replace, they do not add
 
     def facts(self) -> Facts:
         """Usage as the last events gave it."""
+        counts = SimpleNamespace(**self._counts)
         return Facts(
-            usage=read_usage(SimpleNamespace(**self._counts)) if self._counts else None,
+            usage=read_usage(counts) if self._counts else None,
             model=self._model,
             response_id=self._id,
             finish_reasons=(self._reason,) if self._reason else (),
             empty=self.done and not self.content,
+            **read_iterations(counts),
         )
 
 
@@ -182,6 +187,26 @@ def read_usage(usage: Any) -> Usage:
         cache_write_tokens=_count(getattr(usage, "cache_creation_input_tokens", None)),
         cache_write_1h_tokens=_count(hourly),
     )
+
+
+def read_iterations(usage: Any) -> Mapping[str, Any]:
+    """Who answered, where the provider's own fallback did, and what its helpers used that the totals leave out.
+
+    As anthropic 2.12 and the API's pages of 2026-11 say: an entry `fallback_message` names the model that answered; the
+    tokens of a compaction and of an advisor are in no total.
+    """
+    iterations = getattr(usage, "iterations", None)
+    if not isinstance(iterations, list):
+        return _ALONE
+    served, besides = None, []
+    for entry in iterations:
+        it = SimpleNamespace(**entry) if isinstance(entry, dict) else entry  # the SDK's classes for it are beta's
+        kind, model = getattr(it, "type", None), _text(getattr(it, "model", None))
+        if kind == "fallback_message":
+            served = model
+        elif kind in ("compaction", "advisor_message"):
+            besides.append((model, read_usage(it)))
+    return {"served_by": served, "besides": tuple(besides)}
 
 
 def _count(value: Any) -> int:

@@ -22,6 +22,8 @@ class Facts:
     """What an answer says of itself. None means that it does not say; `cost_nano` is set only where it was reported.
 
     `failed` is set where an answer says that there is none: its own word for the reason, "" where it names no reason.
+    `served_by` is set where the provider itself went on to another model than the one asked: `usage` is billed at its price.
+    `besides` is what was billed on top of `usage`, each at the price of its model, None for the model that answered.
     """
 
     usage: Usage | None = None
@@ -31,6 +33,8 @@ class Facts:
     empty: bool = False
     cost_nano: int | None = None
     failed: str | None = None
+    served_by: str | None = None
+    besides: tuple[tuple[str | None, Usage], ...] = ()
 
 
 NOTHING = Facts()
