@@ -341,3 +341,15 @@ assert isinstance(vars(SyncAPIClient)["request"], FunctionWrapper)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_working_directory_that_is_gone_is_no_fault(tmp_path, monkeypatch):
+    """It would end the work of whoever loads all instrumentations one after the other."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    attune.shutdown()
+    attune.instrument()
+    attune.uninstrument()
+    attune.shutdown()

@@ -39,8 +39,15 @@ def configure(**words: Any) -> Runtime:
 def build(**words: Any) -> Runtime:
     """A runtime that nothing else uses, for `runtime=` arguments."""
     live = _live({name: words.pop(name) for name in LIVE_KEYS if name in words})
-    settings = from_code(words, os.environ, Path.cwd())
+    settings = from_code(words, os.environ, _here())
     return Runtime(settings, live, executor=Prompts())
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except OSError:  # removed under the process's feet: no file then, and no reason to fail
+        return Path()
 
 
 def current() -> Runtime:
