@@ -10,7 +10,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Protocol
 
 from attune.calls.frames import Entered, Frame
@@ -32,7 +32,7 @@ class Scope:
     timeout_s: float | None = None
     on_infeasible: OnInfeasible | None = None
     model: str | None = None
-    session: str | None = None
+    session: str | None = field(default=None, repr=False)  # the caller's own word, which may name a person
 
     def over(self, outer: Scope) -> Scope:
         """This scope, with what it leaves open taken from `outer`."""

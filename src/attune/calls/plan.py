@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from attune.calls import answering, reach
@@ -45,15 +45,15 @@ class Ask:
     """Put a finished answer to the judge."""
 
     judge: Judge
-    value: Any
+    value: Any = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What became of an effect."""
+    """What became of an effect. Answers and errors stay out of the repr, as in all that is drawn here."""
 
-    value: Any = None
-    error: BaseException | None = None
+    value: Any = field(default=None, repr=False)
+    error: BaseException | None = field(default=None, repr=False)
 
 
 Effect = Send | Sleep | Ask

@@ -18,12 +18,12 @@ from typing import Any, Protocol
 from attune.calls.abandoned import Abandoned
 from attune.calls.background import Background
 from attune.calls.clock import SystemClock
+from attune.calls.faults import log_first
 from attune.calls.memory import Memory
 from attune.calls.settings import Live, Settings
 from attune.calls.targets import completed
 from attune.clients.dialect import Dialect
 from attune.clients.spoken import SPOKEN
-from attune.errors import AttuneError
 from attune.models.call import Target, Transition
 from attune.models.circuits import Circuits, CircuitSettings
 from attune.models.process import Clock
@@ -170,9 +170,7 @@ class Runtime:
         """Count a fault of attune's own, and log it once for each place. Never raises."""
         self.faults[where] += 1
         if self.faults[where] == 1:
-            # the type and no text: messages may hold anything
-            log.warning("attune: fault in %s (%s); the call goes on without it", where, type(error).__name__)
-            log.debug("attune: first fault in %s", where, exc_info=error if isinstance(error, AttuneError) else None)
+            log_first(where, error)
         if where != "emit" and self._emitter is not None:
             try:
                 self._emitter.fault(where)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from attune.clients.dialect import NOTHING, EventReader, Facts, Watch
@@ -25,8 +25,8 @@ class FunctionRequest:
     """One call of a decorated function, ready to be made again with another model."""
 
     function: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
+    args: tuple[Any, ...] = field(repr=False)
+    kwargs: Mapping[str, Any] = field(repr=False)
     model: str
     place: int | None = None  # where in `args` the model goes; None: by keyword
     answers: bool = True
