@@ -16,6 +16,7 @@ import anthropic
 import openai
 import pytest
 from anthropic._base_client import AsyncAPIClient, SyncAPIClient
+from anthropic.types import Message
 from calls.ways import BODY, HAIKU, HELLO, OPUS, SONNET, Bench, Ledger, Way
 from openai._base_client import AsyncAPIClient as AsyncOpenAIBase
 from openai._base_client import SyncAPIClient as OpenAIBase
@@ -353,3 +354,13 @@ def test_a_working_directory_that_is_gone_is_no_fault(tmp_path, monkeypatch):
     attune.instrument()
     attune.uninstrument()
     attune.shutdown()
+
+
+def test_a_client_that_no_dialect_speaks_passes_untouched(bench: Bench, sandbox: Sandbox, instrumented):
+    """Others are built on the same classes: what `wrap` would refuse is sent as it was written, and not counted."""
+    other = SyncAPIClient(
+        version="1", base_url=bench.url, timeout=5, max_retries=0, _strict_response_validation=False, custom_headers={}
+    )
+    with other, attune.capture() as nothing:
+        assert other.post("/v1/messages", cast_to=Message, body={**BODY, "model": OPUS}).model == OPUS
+    assert nothing == []
