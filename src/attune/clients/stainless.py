@@ -150,12 +150,24 @@ def _renamed(body: Mapping[str, Any], model: str) -> dict[str, Any]:
     return named
 
 
-def _timeout_s(client: Any, options: Any) -> float | None:
-    timeout = getattr(options, "timeout", None)
-    if not isinstance(timeout, (int, float)):
-        timeout = getattr(client, "timeout", None)
+def _timeout(client: Any, options: Any) -> Any:
+    """What the caller wrote, None included, else the client's: seconds, or httpx's time-out in parts."""
+    if hasattr(options, "timeout") and type(options.timeout).__name__ != "NotGiven":
+        return options.timeout
+    return getattr(client, "timeout", None)
+
+
+def _read_s(timeout: Any) -> float | None:
     read = timeout if isinstance(timeout, (int, float)) else getattr(timeout, "read", None)
     return float(read) if isinstance(read, (int, float)) else None
+
+
+def _within(timeout: Any, limit_s: float) -> Any:
+    """A time-out in parts keeps its parts, none of them over the limit; else the limit itself."""
+    if not hasattr(timeout, "connect"):
+        return limit_s
+    parts = {part: getattr(timeout, part) for part in ("connect", "read", "write", "pool")}
+    return type(timeout)(**{part: limit_s if own is None else min(own, limit_s) for part, own in parts.items()})
 
 
 class StainlessRequest:
@@ -163,7 +175,7 @@ class StainlessRequest:
 
     # Plain slots, not a frozen dataclass: one is made for every call, and its fields are read some twenty times.
     __slots__ = (
-        "_address", "_cast_to", "_kwargs", "_options", "_sent", "_through", "answers", "asynchronous", "client",
+        "_address", "_cast_to", "_kwargs", "_options", "_sent", "_through", "_timeout", "answers", "asynchronous", "client",
         "max_retries", "model", "params", "stream", "timeout_s",
     )  # fmt: skip
 
@@ -186,7 +198,8 @@ class StainlessRequest:
         self.params: Mapping[str, Any] = {
             word: body[name] for name, word in _TOLD.items() if name in body and isinstance(body[name], (int, float))
         }
-        self.timeout_s = _timeout_s(client, options)
+        self._timeout = _timeout(client, options)
+        self.timeout_s = _read_s(self._timeout)
 
     @property
     def body(self) -> Mapping[str, Any]:
@@ -201,7 +214,7 @@ class StainlessRequest:
             changed.update(self._addressed(target.client, target.wire))
             changed["json_data"] = {**self._options.json_data, "model": target.wire}
         if timeout_s is not None:
-            changed["timeout"] = timeout_s
+            changed["timeout"] = _within(self._timeout, timeout_s)
         self._sent += 1
         return self._request(target.client, self._options.model_copy(update=changed), retries=self._sent - 1)
 
