@@ -45,7 +45,10 @@ def _met_in_a_stream(status: int) -> None:
 def _tried_again(status: int) -> None:
     async def error(it: Hand) -> Any:
         it.script(HAIKU, fail(status, retry_after_s=SOON_S), fail(status, retry_after_s=SOON_S), ok("at last"))
-        return await settle(it.client.messages.create(**BODY))
+        try:
+            return await settle(it.client.messages.create(**BODY))
+        except anthropic.APIStatusError as caught:
+            return caught
 
     error.__name__ = f"error_{status}_then_an_answer"
     use(only=one_of(status + 1))(error)

@@ -98,9 +98,7 @@ def _hook(hook: Callable[[Any], None], asynchronous: bool) -> Any:
 
 async def _outcome(use: Use, hand: Hand) -> Any:
     try:
-        return told(await use.play(hand))
-    except Exception as error:
-        return told(error)
+        return told(await use.play(hand))  # what a use means to see raised, it catches itself
     finally:
         for client in hand.closing:
             await client.close() if hand.asynchronous else client.close()

@@ -78,7 +78,8 @@ def one_of(number: int) -> str:
 
 def http_of(sdk: Any) -> Any:
     """The HTTP library under an SDK: httpx, or httpx2."""
-    return sys.modules[sdk.Timeout.__module__.partition(".")[0]]
+    base = sys.modules[f"{sdk.__name__}._base_client"]
+    return getattr(base, "httpx2", None) or base.httpx
 
 
 class Table:
@@ -155,10 +156,12 @@ async def within(manager: Any) -> AsyncIterator[Any]:
             yield entered
 
 
-async def raised(value: Any) -> BaseException | None:
-    """What awaiting the value, or calling it, raises."""
+async def raised(value: Any, *, but: tuple[type[Exception], ...] = (AttributeError, NameError)) -> Exception | None:
+    """What awaiting the value, or calling it, raises; `but`: what would be a mistake in the use itself."""
     try:
         await settle(value() if callable(value) else value)
+    except but:
+        raise
     except Exception as error:
         return error
     return None

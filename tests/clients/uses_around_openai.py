@@ -150,7 +150,10 @@ def _met(status: int) -> None:
 def _tried_again(status: int) -> None:
     async def error(it: Hand) -> Any:
         it.script(GPT, fail(status, retry_after_s=SOON_S), ok("at last"))
-        return await settle(it.client.responses.create(**ASK))
+        try:
+            return await settle(it.client.responses.create(**ASK))
+        except openai.APIStatusError as caught:
+            return caught
 
     error.__name__ = f"error_{status}_then_a_response"
     use(only=one_of(status + 1))(error)
