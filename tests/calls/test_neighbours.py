@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -56,9 +57,30 @@ def instrument_neighbour(which: str, sdk: str, sandbox: Sandbox, undo: list[Call
     module, name, _ = EACH[which][sdk]
     instrumentor = getattr(pytest.importorskip(module), name)()
     providers = {"tracer_provider": sandbox._tracer_provider, "meter_provider": sandbox._meter_provider}
+    undo.append(put_back(sdk))
     instrumentor.instrument(skip_dep_check=True, **providers)
     undo.append(instrumentor.uninstrument)
     return module
+
+
+def put_back(sdk: str) -> Callable[[], None]:
+    """Not every instrumentation takes back all that it wrapped: this does, so that no later test meets it."""
+    importlib.import_module(f"{sdk}.resources")
+    classes = [
+        (it, dict(vars(it)))
+        for name, module in tuple(sys.modules.items())
+        if name.startswith(f"{sdk}.resources")
+        for it in tuple(vars(module).values())
+        if isinstance(it, type) and it.__module__ == name
+    ]
+
+    def restore() -> None:
+        for cls, members in classes:
+            for name, member in members.items():
+                if vars(cls).get(name) is not member and callable(member):
+                    setattr(cls, name, member)
+
+    return restore
 
 
 def instrument(first: str, which: str, sdk: str, sandbox: Sandbox, undo: list[Callable[[], Any]]) -> str:
