@@ -1,4 +1,4 @@
-"""What one runtime remembers of its calls besides evidence: refusals, sessions, and the questions they narrowed.
+"""What one runtime remembers of its calls besides evidence: refusals, sessions, failures that somebody repeats.
 
 Each part has its own rule and its own bound. None of it leaves the process, and none of it is told.
 """
@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from attune.calls.lessons import Lessons
+from attune.calls.loops import Loops
 from attune.calls.sessions import Sessions
 from attune.models.question import Question
 
@@ -19,11 +20,12 @@ _NARROWED: Final = 256  # narrowed questions remembered; past that the memory st
 class Memory:
     """Made with its runtime. Thread-safe, as its parts are."""
 
-    __slots__ = ("_narrowed", "lessons", "sessions")
+    __slots__ = ("_narrowed", "lessons", "loops", "sessions")
 
     def __init__(self) -> None:
         self.lessons = Lessons()
         self.sessions = Sessions()
+        self.loops = Loops()
         self._narrowed: dict[tuple[int, frozenset[int]], tuple[Question, Question]] = {}
 
     def narrowed(self, question: Question, out: Collection[int]) -> Question:

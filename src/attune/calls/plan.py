@@ -14,6 +14,7 @@ from typing import Any
 from attune.calls import answering, reach
 from attune.calls.admission import Admission, Limits
 from attune.calls.attempt import SaidSo, Try
+from attune.calls.loops import mark_of
 from attune.calls.stream import Settlement, Unwatched
 from attune.calls.underway import Call, outcome_of
 from attune.clients.dialect import Dialect, Request
@@ -239,3 +240,12 @@ def _close(call: Call, error: BaseException) -> None:
     if call.finish(outcome, error_type=str(failure.kind)) is not None and len(call.attempts) > 1:
         tried = ", ".join(f"{a.provider}:{a.model} ({a.error_type or a.outcome})" for a in call.attempts)
         call.safely("notes", error.add_note, f"attune tried {tried}")
+        if failure.rule.fall_back == "any" and not call.runtime.memory.loops.told:
+            call.safely("loops", _suspect, call)
+
+
+def _suspect(call: Call) -> None:
+    """A call failed for good, after several attempts: is somebody outside making them all again?"""
+    mark = mark_of(call.request, (call.question.workflow, call.question.stage))
+    loops = call.runtime.memory.loops
+    loops.failed(mark, attempts=len(call.attempts), began_s=call.started_s, now_s=call.now_s())
