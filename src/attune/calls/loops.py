@@ -7,8 +7,8 @@ number that the same one has again, and nothing is looked at once it was told.
 
 from __future__ import annotations
 
+import inspect
 import logging
-import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -58,7 +58,7 @@ class Loops:
             "multiplies their attempts. Let one of the two retry: take the loop away, or attune.configure(max_attempts=1). "
             "This is told once.",
             attempts,
-            _around(sys._getframe()) or "a retry loop",
+            _around(inspect.currentframe()) or "a retry loop",
         )
 
 
