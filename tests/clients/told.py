@@ -1,7 +1,7 @@
 """What a caller can see of a value, as plain data that compares: the classes by name, then everything inside.
 
 It knows the shapes of pydantic models, of httpx's and the SDKs' responses and of exceptions, and leaves out what two runs
-never share: addresses, times that passed, and the headers that attune may change (see `DOCUMENTED`).
+never share: addresses, times that passed, the headers that attune may change (see `DOCUMENTED`), and its note of what it tried.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ def _error(error: BaseException, depth: int) -> Any:
         "args": told(error.args, depth),
         "text": _ADDRESS.sub("0x", str(error)),
         "attributes": seen,
+        "notes": [note for note in getattr(error, "__notes__", ()) if not note.startswith("attune tried ")],
         "cause": error.__cause__ and (kind(error.__cause__), str(error.__cause__)),
         "context": error.__context__ and kind(error.__context__),
         "suppressed": error.__suppress_context__,

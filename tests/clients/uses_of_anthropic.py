@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import anthropic
@@ -28,6 +30,19 @@ class Weather(pydantic.BaseModel):
 
     city: str
     degrees: int
+
+
+@contextlib.contextmanager
+def heard() -> Iterator[list[warnings.WarningMessage]]:
+    """All warnings of a block."""
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        yield warned
+
+
+def told_warnings(warned: list[warnings.WarningMessage]) -> Any:
+    """What a user reads of them: the kind, the words, and the line that they blame."""
+    return [(one.category, str(one.message), one.filename, one.lineno) for one in warned]
 
 
 WEATHER = '{"city": "Bonn", "degrees": 7}'
@@ -70,10 +85,9 @@ async def create_with_a_system_prompt(it: Hand) -> Any:
 @use()
 async def create_with_thinking(it: Hand) -> Any:
     thinking: Any = {"type": "enabled", "budget_tokens": 1024}
-    with warnings.catch_warnings(record=True) as heard:
-        warnings.simplefilter("always")
+    with heard() as warned:
         answer = await settle(it.client.messages.create(**{**BODY, "max_tokens": 2048}, thinking=thinking))
-    return answer, [(str(one.message), one.filename) for one in heard]
+    return answer, told_warnings(warned)
 
 
 @use()
@@ -129,10 +143,9 @@ async def create_at_an_unknown_model(it: Hand) -> Any:
 
 @use()
 async def create_at_a_deprecated_model(it: Hand) -> Any:
-    with warnings.catch_warnings(record=True) as heard:
-        warnings.simplefilter("always")
+    with heard() as warned:
         answer = await settle(it.client.messages.create(**{**BODY, "model": "claude-2.1"}))
-    return answer, [(one.category, str(one.message), one.filename) for one in heard]
+    return answer, told_warnings(warned)
 
 
 @use()
@@ -176,6 +189,17 @@ async def create_without_a_timeout(it: Hand) -> Any:
 @use(deadline_s=60.0)
 async def create_under_a_deadline(it: Hand) -> Any:
     return await settle(it.client.messages.create(**BODY))
+
+
+@use(deadline_s=60.0)
+async def create_with_a_timeout_under_a_deadline(it: Hand) -> Any:
+    return await settle(it.client.messages.create(**BODY, timeout=anthropic.Timeout(9.0, connect=2.0)))
+
+
+@use(deadline_s=60.0)
+async def stream_under_a_deadline(it: Hand) -> Any:
+    async with within(it.client.messages.stream(**BODY)) as stream:
+        return await settle(stream.get_final_message())
 
 
 @use()
@@ -438,7 +462,9 @@ async def beta_raw(it: Hand) -> Any:
 @use(when=hasattr(BetaMessages, "parse"))
 async def beta_parse(it: Hand) -> Any:
     it.script(HAIKU, ok(WEATHER))
-    return (await settle(it.client.beta.messages.parse(**BODY, output_format=Weather))).parsed_output
+    with heard() as warned:
+        answer = await settle(it.client.beta.messages.parse(**BODY, output_format=Weather))
+    return answer.parsed_output, told_warnings(warned)
 
 
 def _tool(it: Hand) -> Any:
