@@ -23,7 +23,7 @@ from attune.models.router import Question
 
 UNNAMED = "default"
 _QUESTIONS_MAX = 1024  # distinct scopes remembered for a site; past that the memory starts anew
-_PLACES_MAX = 1024  # endpoints remembered for a site; likewise
+_PLACES_MAX = 256  # endpoints remembered for a site; likewise
 
 
 class Ground(Speakers, Protocol):
@@ -105,7 +105,7 @@ class Site:
         """The question that a call with this model, in this scope, puts; by `rule` where one speaks of the model."""
         memory = self._remember(ground)
         forced = scope.model or (model if model != AUTO else None)
-        key = (forced, scope, rule)
+        key = (forced, scope, rule and rule.name)
         if (asked := memory.questions.get(key)) is None:
             asked = self._work_out(memory, scope, forced, rule)
             if len(memory.questions) >= _QUESTIONS_MAX:
