@@ -12,6 +12,7 @@ from attune.testing import (
     empty,
     fail,
     hang,
+    is_good,
     malformed,
     ok,
     refusal,
@@ -167,9 +168,14 @@ def test_a_wrong_request_is_told_in_the_dialect(call, wrong):
 
 def test_all_apis_follow_one_scenario(call, client, provider):
     provider.set("small", Behaviour(quality=0.0))
-    assert call().output_text.startswith("BAD")
-    client.messages.create(model="small", max_tokens=9, messages=[{"role": "user", "content": "hello"}])
-    assert provider.served["small"]["requests"] == 2
+    assert is_good(call()) is False
+    asked = {"model": "small", "messages": [{"role": "user", "content": "hello"}]}
+    assert is_good(client.messages.create(max_tokens=9, **asked)) is False
+    with openai.OpenAI(base_url=f"{provider.url}/v1", api_key="any") as other:
+        assert is_good(other.chat.completions.create(**asked)) is False
+        provider.script("small", tool_use("f"))
+        assert is_good(other.chat.completions.create(**asked)) is None
+    assert provider.served["small"]["requests"] == 4
 
 
 def test_azure_s_paths_name_the_deployment(provider):

@@ -191,11 +191,13 @@ def malformed(after: int | None = 0) -> Step:
 def is_good(answer: Any) -> bool | None:
     """A judge for scripted answers: True for GOOD, False for BAD, None where the text starts with neither.
 
-    Takes a text, or anything with `content` that is a text or a list of blocks (an SDK message, an LLMResponse).
+    Takes a text, or an answer of any API: a Message, an LLMResponse, a ChatCompletion or its message, a Response.
     """
-    content = getattr(answer, "content", answer)
+    if choices := getattr(answer, "choices", None):
+        answer = choices[0].message
+    content = getattr(answer, "output_text", getattr(answer, "content", answer))
     if not isinstance(content, str):
-        content = "".join(getattr(block, "text", "") for block in content)
+        content = "".join(getattr(block, "text", "") for block in content or ())
     return True if content.startswith(GOOD) else False if content.startswith(BAD) else None
 
 
