@@ -15,9 +15,11 @@ import anthropic
 import openai
 import pytest
 from calls.ways import BODY, HAIKU, HELLO, Bench, Way
+from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
 import attune
+from attune.clients.anthropic import AnthropicDialect
 from attune.testing import Sandbox
 
 pytestmark = pytest.mark.filterwarnings("ignore:Support for class-based")  # OpenLLMetry's, of its own models
@@ -183,6 +185,28 @@ def test_beside_the_sdks_own_spans(bench: Bench, sandbox: Sandbox, undo):
     spans = {span.name: span for span in sandbox.spans}
     assert spans["anthropic.messages.create"].kind is SpanKind.CLIENT
     assert spans["anthropic.messages.create"].parent.span_id == spans["attune.attempt"].context.span_id
+
+
+def test_a_function_around_an_instrumented_client(bench: Bench, sandbox: Sandbox, neighbour, undo):
+    """Which client it calls is not known; the model that it was handed says whose it is likely to be."""
+
+    @attune.routed(workflow="mine", candidates=[HAIKU])
+    def ask(*, model: str = attune.AUTO) -> Any:
+        return bench.sync.messages.create(model=model, **BODY)
+
+    module = instrument_neighbour(neighbour, "anthropic", sandbox, undo)
+    ask()
+    check(sandbox, module, measured=EACH[neighbour]["anthropic"][2], calls=1)
+
+
+def test_a_function_around_a_client_that_traces_itself(bench: Bench, sandbox: Sandbox, monkeypatch):
+    """By default every anthropic client does, where somebody listens."""
+    dialect = AnthropicDialect()
+    assert not dialect.native_span(None)
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: sandbox._tracer_provider)
+    assert dialect.native_span(None) == ("anthropic._tracing" in sys.modules)
+    monkeypatch.setenv("ANTHROPIC_OPEN_TELEMETRY", "false")
+    assert not dialect.native_span(None)
 
 
 def test_nothing_is_imported_to_find_out():

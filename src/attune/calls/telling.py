@@ -11,6 +11,7 @@ from typing import Any
 from attune.calls.attempt import Try
 from attune.calls.runtime import Runtime
 from attune.clients.dialect import Dialect, Facts, Request
+from attune.clients.spoken import SPOKEN
 from attune.models.call import CallRecord, Mode
 from attune.models.decision import Decision
 from attune.models.performance import Observation
@@ -74,7 +75,8 @@ class Telling:
     def _start_attempt(self, attempt: Try, request: Request, dialect: Dialect) -> Any:
         target = attempt.target
         client = target.client if target.client is not None else request.client
-        measured = getattr(dialect, "native_metrics", None)
+        speaker = dialect if client is not None else _likely(target.provider, dialect)
+        measured = getattr(speaker, "native_metrics", None)
         return self.span.attempt(
             target=target,
             index=attempt.index,
@@ -82,7 +84,7 @@ class Telling:
             circuit_name=f"{target.provider}:{target.model}",
             circuit_state=attempt.state,
             explored=attempt.explored,
-            native=dialect.native_span(client),
+            native=speaker.native_span(client),
             native_metrics=measured is not None and measured(client),
             stream=request.stream,
             request=request.params,
@@ -97,6 +99,11 @@ class Telling:
     def _log_decision(self, decision: Decision) -> None:
         at = f"{self._question.workflow}/{self._question.stage}"
         log.debug("%s goes to %s (%s, %s)", at, decision.model, decision.provider, decision.reason)
+
+
+def _likely(provider: str, dialect: Dialect) -> Dialect:
+    """Whose SDK a function most likely calls: that of the provider whose model it was handed."""
+    return next((each for each in SPOKEN if each.provider == provider), dialect)
 
 
 def _log_end(record: CallRecord) -> None:

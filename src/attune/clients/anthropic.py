@@ -6,6 +6,8 @@ refusal that `except anthropic.APIError` catches, and by then the caller has imp
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
@@ -59,14 +61,13 @@ class AnthropicDialect:
         """Since 1.14 the SDK traces itself, if its tracer exists and a tracer provider records; and so may neighbours."""
         if neighbours.record("anthropic"):
             return True
+        if client is None:  # some client inside a function
+            return _traces_by_default() and _recorded()
         if getattr(client, "_tracer", None) is None:
             return False
-        from opentelemetry import trace
-
         given = getattr(client, "_open_telemetry", None)
         own = isinstance(given, dict) and given.get("tracer_provider") is not None
-        provider = trace.get_tracer_provider()
-        return own or not isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider))
+        return own or _recorded()
 
     def binding(self, request: Any) -> Binding:
         """Files, containers, and what only the account that made it can read again; a list of fallbacks of its own."""
@@ -119,6 +120,17 @@ class AnthropicDialect:
         elif isinstance(error, DeadlineExceeded):
             nearest = "APITimeoutError"
         return dual(error, "anthropic", nearest, url=stainless.endpoint(client))
+
+
+def _traces_by_default() -> bool:
+    """Whether a client of this process has a tracer, unless it was told otherwise."""
+    return "anthropic._tracing" in sys.modules and os.environ.get("ANTHROPIC_OPEN_TELEMETRY", "").lower() != "false"
+
+
+def _recorded() -> bool:
+    from opentelemetry import trace
+
+    return not isinstance(trace.get_tracer_provider(), (trace.ProxyTracerProvider, trace.NoOpTracerProvider))
 
 
 class MessageEvents:

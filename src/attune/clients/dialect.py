@@ -210,7 +210,10 @@ class Dialect(Protocol):
         ...
 
     def native_span(self, client: Any) -> bool:
-        """Whether the SDK itself would record a CLIENT span for the request."""
+        """Whether the SDK itself, or who instruments it, would record a span for the request.
+
+        `client` None: of some client inside a function that was handed a model of this provider.
+        """
         ...
 
     def read(self, answer: Any) -> Facts:
