@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextvars
+import gc
+import inspect
 import json
+import operator
 from types import SimpleNamespace
 from typing import Any
 
 import openai
 import pytest
-from calls.sdks import CHAT, HELLO, RESPONSES
+from calls.sdks import CHAT, HELLO, MESSAGES, RESPONSES
 from calls.ways import Bench, Way
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +24,7 @@ from attune.clients.openai import AzureOpenAIDialect, OpenAIDialect, OpenAIEvent
 from attune.clients.openai_chat import read_usage
 from attune.models.failures import FailureKind, classify
 from attune.models.response import Usage
-from attune.testing import Sandbox, empty, ok, refusal, stream_error, tool_use
+from attune.testing import Sandbox, empty, ok, refusal, stream_error, tool_use, truncate
 
 DIALECT = OpenAIDialect()
 LUNA, TERRA, SOL = CHAT.small, CHAT.large, CHAT.premium
@@ -539,7 +543,7 @@ def test_what_everybody_can_read_binds_nothing(make):
 
 
 def test_raw_and_streaming_responses(bench: Bench, sandbox: Sandbox, sdk):
-    """A raw response is read for its usage; a streaming one is left to the caller."""
+    """A raw response is read for its usage; a streaming one as the caller reads it."""
     client = bench.wrapped(Way("plain", sdk))
     body = {**sdk.body(stream=False), "model": "auto"}
     home = client.chat.completions if sdk is CHAT else client.responses
@@ -551,7 +555,7 @@ def test_raw_and_streaming_responses(bench: Bench, sandbox: Sandbox, sdk):
             assert LUNA.encode() in b"".join(response.iter_bytes())
     assert [it.outcome for it in calls] == ["success"] * 2
     assert calls[0].cost > 0
-    assert (calls[1].usage, calls[1].cost_complete) == (None, False)
+    assert (calls[1].usage, calls[1].cost) == (calls[0].usage, calls[0].cost)
     assert sandbox.faults == {}
 
 
@@ -594,3 +598,39 @@ def test_spans_say_what_the_conventions_ask_for(bench: Bench, sandbox: Sandbox, 
     }
     price = sandbox.runtime.catalogue.find(LUNA, "openai").price
     assert seen.record.cost == price.cost_nano(Usage(input_tokens=5, cache_read_tokens=70, output_tokens=2)) / 1e9
+
+
+RAW_WAYS = [Way(name, sdk) for sdk in (MESSAGES, CHAT, RESPONSES) for name in ("stream", "async stream")]
+
+
+@pytest.mark.parametrize("candidates", [1, 2])
+@pytest.mark.parametrize("way", RAW_WAYS, ids=repr)
+def test_a_raw_response_of_a_stream_is_watched_once_it_is_parsed(bench: Bench, sandbox: Sandbox, way, candidates):
+    """Its usage is on the record, its truncation a failure; let go unparsed, it is nobody's."""
+    sdk = way.sdk
+    client = bench.wrapped(way, candidates=[sdk.small, sdk.large][:candidates])
+    home = {MESSAGES: "messages", CHAT: "chat.completions", RESPONSES: "responses"}[sdk]
+    raw = operator.attrgetter(home)(client).with_raw_response
+
+    async def ask(read: bool) -> str:
+        response = raw.create(model="auto", stream=True, **sdk.body(stream=True))
+        response = await response if inspect.isawaitable(response) else response
+        if not read:
+            return ""
+        stream = response.parse()
+        stream = await stream if inspect.isawaitable(stream) else stream
+        del response
+        return "".join([sdk.text(it) async for it in stream] if way.asynchronous else map(sdk.text, stream))
+
+    bench.provider.script(sdk.small, ok("one two"), truncate(after=1), ok("unread"))
+    with attune.capture() as calls:
+        texts = [bench.loop.run(ask(read), context=contextvars.copy_context()) for read in (True, True, False)]
+        gc.collect()
+        sandbox.runtime.settle_abandoned()
+    assert texts[0] == "one two"
+    assert [(it.outcome, it.attempts[0].error_type) for it in calls] == [
+        ("success", None), ("failure", "stream_broken"), ("neutral", None),
+    ]  # fmt: skip
+    assert calls[0].usage.output_tokens == 2
+    assert calls[0].cost > 0
+    assert sandbox.faults == {}
