@@ -99,11 +99,11 @@ def test_a_program_finishes_though_the_model_it_names_is_out(program):
     assert {call["outcome"] for call in calls} == {"success"}
     tried = [attempt for call in calls for attempt in call["tried"]]
     assert len(tried) == guarded.asked
-    for named in {model for model, _ in tried} & set(NAMED):
-        first = [outcome for model, outcome in tried if model == named]
+    for named in {model for model, *_ in tried} & set(NAMED):
+        first = [outcome for model, outcome, _ in tried if model == named]
         assert sorted(first[:BEFORE]) == ["success"] * BEFORE
         assert set(first[BEFORE:]) == {"failure"}
-    assert {model for model, outcome in tried if outcome == "success"} >= {"claude-sonnet-5-5", "claude-opus-5-5"}
+    assert {model for model, outcome, _ in tried if outcome == "success"} >= {"claude-sonnet-5-5", "claude-opus-5-5"}
 
 
 def test_the_same_program_alone_fails(program):

@@ -27,6 +27,6 @@ with attune.capture() as calls:
     runpy.run_path(program, run_name="__main__")
 with Path(records).open("w", encoding="utf-8") as file:
     for call in calls:
-        tried = [(attempt.model, attempt.outcome) for attempt in call.attempts]
+        tried = [(attempt.model, attempt.outcome, attempt.error_type) for attempt in call.attempts]
         print(json.dumps({"workflow": call.workflow, "outcome": call.outcome, "tried": tried}), file=file)
 attune.uninstrument()
