@@ -74,7 +74,7 @@ def tap(stream: Any, watch: Watch, held: Sequence[Any] = ()) -> Any:
     raw = _raw(stream)
     asynchronous = is_async(raw)
     raw._iterator = (awatched if asynchronous else watched)(raw._iterator, watch, held)  # noqa: SLF001 - as above
-    raw.close = (_aclosing if asynchronous else _closing)(weakref.ref(raw), watch)
+    raw.close = (_aclosing if asynchronous else _closing)(weakref.ref(raw), raw.response, watch)
     _tap_response(raw, watch, asynchronous=asynchronous)
     weakref.finalize(raw, watch.dropped).atexit = False
     return stream
@@ -86,7 +86,8 @@ def _tap_response(raw: Any, watch: Watch, *, asynchronous: bool) -> None:
     A stream closes its response itself at its end, while its generator runs: then the end speaks for itself.
     """
     response, ref = raw.response, weakref.ref(raw)
-    inner = weakref.ref(response)
+    # The collector clears weak references before it ends a stream: then there is still the body, which holds the connection.
+    inner, body = weakref.ref(response), getattr(response, "stream", None)
     running = "ag_running" if asynchronous else "gi_running"
 
     def leave() -> None:
@@ -98,31 +99,42 @@ def _tap_response(raw: Any, watch: Watch, *, asynchronous: bool) -> None:
         leave()
         if (it := inner()) is not None:
             type(it).close(it)
+        elif body is not None:
+            body.close()
 
     async def aclose() -> None:
         leave()
         if (it := inner()) is not None:
             await type(it).aclose(it)
+        elif body is not None:
+            await body.aclose()
 
     with contextlib.suppress(AttributeError, TypeError):  # a response that takes no attribute is watched less closely
         setattr(response, "aclose" if asynchronous else "close", aclose if asynchronous else close)
 
 
-def _closing(ref: Any, watch: Watch) -> Any:
-    """`close` for one instance, by a weak reference: a dropped stream must not wait for the garbage collector."""
+def _closing(ref: Any, response: Any, watch: Watch) -> Any:
+    """`close` for one instance, by a weak reference: a dropped stream must not wait for the garbage collector.
+
+    In `create(...).close()` the stream is gone before its `close` runs, and the response is not.
+    """
 
     def close() -> None:
         watch.closed()
         if (stream := ref()) is not None:
             type(stream).close(stream)
+        else:
+            response.close()
 
     return close
 
 
-def _aclosing(ref: Any, watch: Watch) -> Any:
+def _aclosing(ref: Any, response: Any, watch: Watch) -> Any:
     async def close() -> None:
         watch.closed()
         if (stream := ref()) is not None:
             await type(stream).close(stream)
+        else:
+            await response.aclose()
 
     return close
