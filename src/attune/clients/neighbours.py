@@ -23,8 +23,10 @@ class Neighbour:
 
     def at_work(self) -> bool:
         """Whether it instruments this process now."""
-        kind = getattr(sys.modules.get(self.module), self.instrumentor, None)
-        return getattr(getattr(kind, "_instance", None), "is_instrumented_by_opentelemetry", False) is True
+        if (module := sys.modules.get(self.module)) is None:
+            return False
+        one = getattr(getattr(module, self.instrumentor, None), "_instance", None)
+        return getattr(one, "is_instrumented_by_opentelemetry", False) is True
 
     def measures(self) -> bool:
         """Whether its metrics are on, too."""
