@@ -200,7 +200,9 @@ def test_streaming_responses_are_left_unread(bench: Bench, sandbox: Sandbox, asy
         manager = client.messages.with_streaming_response.create(model="auto", **BODY)
         if asynchronous:
             async with manager as response:
-                return response.is_closed
+                unread = response.is_closed
+                assert b'"message"' in b"".join([chunk async for chunk in response.iter_bytes()])
+                return unread
         with manager as response:
             unread = response.is_closed
             assert b'"message"' in b"".join(response.iter_bytes())

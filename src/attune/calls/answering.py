@@ -37,6 +37,13 @@ def events_of(call: Call, value: Any) -> Any:
     return None
 
 
+def unread(call: Call, value: Any) -> Any:
+    """A reader for the body of a raw response that the caller will read himself; None for any other answer."""
+    look = getattr(call.dialect, "unread", None) if call.request.client is not None else None
+    reader = call.safely("dialect", look, value) if look is not None else None
+    return None if reader is None else CarefulReader(reader, call.runtime.fault)
+
+
 def held(call: Call, attempt: Try, events: list[Any]) -> None:
     """Keep what was read; the first content has arrived, or the end."""
     attempt.held = events

@@ -188,7 +188,7 @@ def _attempts(call: Call, order: list[Target], limits: Limits) -> Generator[Effe
 def _streamed(call: Call, attempt: Try, value: Any) -> Any:
     """The stream, tapped: it ends the attempt and the call when it ends. None where the answer is no stream."""
     if attempt.reader is None:
-        attempt.reader = answering.events_of(call, value)
+        attempt.reader = answering.events_of(call, value) or answering.unread(call, value)
     if attempt.reader is None:
         return None
     settlement = Settlement(call, attempt, attempt.reader)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
-from attune.clients import anthropic_asked, neighbours, stainless, tapped
+from attune.clients import anthropic_asked, neighbours, stainless, tapped, unread
 from attune.clients.asked import FREE, Binding, Shape, shape_of
 from attune.clients.dialect import NOTHING, EventReader, Facts, Intercept, Request, Watch
 from attune.clients.refusals import dual
@@ -104,12 +104,22 @@ class AnthropicDialect:
         """A reader for raw message events."""
         return MessageEvents() if tapped.is_stream(stream, "anthropic") else None
 
+    def unread(self, answer: Any) -> EventReader | None:
+        """See `Unread.unread`."""
+        response = unread.body_of(answer)
+        if response is None:
+            return None
+        return unread.reader_of(response, MessageEvents(), self.read, plain=b'"content_block_delta"')
+
     def hold(self, stream: Any, reader: EventReader) -> Any:
         """See `Dialect.hold`."""
         return tapped.hold(stream, reader)
 
     def tap(self, stream: Any, watch: Watch, held: Sequence[Any] = ()) -> Any:
         """See `Dialect.tap`."""
+        if (response := unread.body_of(stream)) is not None:
+            unread.tap(response, watch)
+            return stream
         return tapped.tap(stream, watch, held)
 
     def refusal(self, error: CallError, client: Any) -> CallError:

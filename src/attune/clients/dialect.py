@@ -175,6 +175,15 @@ class Instrumentable(Protocol):
         ...
 
 
+@runtime_checkable
+class Unread(Protocol):
+    """A dialect that can tell an answer whose body the caller will read himself."""
+
+    def unread(self, answer: Any) -> EventReader | None:
+        """A reader for the body's chunks, which `tap` shows to it; None for any other answer. Nothing of it is held."""
+        ...
+
+
 class Dialect(Protocol):
     """One SDK's shape. Instances are stateless, so they are shared by threads.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attune.clients import neighbours, openai_asked, openai_chat, openai_responses, stainless, tapped
+from attune.clients import neighbours, openai_asked, openai_chat, openai_responses, stainless, tapped, unread
 from attune.clients.asked import FREE, Binding, Shape, shape_of
 from attune.clients.dialect import NOTHING, EventReader, Facts, Intercept, Request, Watch
 from attune.clients.refusals import dual
@@ -116,12 +116,22 @@ class OpenAIDialect:
         """A reader for chunks, or for the events of a response: which of both, the first event tells."""
         return OpenAIEvents() if tapped.is_stream(stream, "openai") else None
 
+    def unread(self, answer: Any) -> EventReader | None:
+        """See `Unread.unread`. Of chat chunks each is read: any of them may hold the reason or the usage."""
+        response = unread.body_of(answer)
+        if response is None:
+            return None
+        return unread.reader_of(response, OpenAIEvents(), self.read, plain=b'.delta"')
+
     def hold(self, stream: Any, reader: EventReader) -> Any:
         """See `Dialect.hold`."""
         return tapped.hold(stream, reader)
 
     def tap(self, stream: Any, watch: Watch, held: Sequence[Any] = ()) -> Any:
         """See `Dialect.tap`."""
+        if (response := unread.body_of(stream)) is not None:
+            unread.tap(response, watch)
+            return stream
         return tapped.tap(stream, watch, held)
 
     def refusal(self, error: CallError, client: Any) -> CallError:
