@@ -23,6 +23,7 @@ from openai._base_client import SyncAPIClient as OpenAIBase
 from wrapt import FunctionWrapper
 
 import attune
+from attune.clients.stainless import StainlessRequest
 from attune.testing import Sandbox, ScriptedProvider, fail
 
 BASES = [SyncAPIClient, AsyncAPIClient, OpenAIBase, AsyncOpenAIBase]
@@ -308,6 +309,18 @@ def test_a_fault_of_ours_does_not_break_the_call(bench: Bench, sandbox: Sandbox,
     monkeypatch.setattr(sandbox.runtime, "enter", broken)
     assert bench.sync.messages.create(model=OPUS, **BODY).model == OPUS
     assert sandbox.faults == {"call": 1}
+
+
+def test_an_sdk_that_looks_different_is_not_guarded(
+    bench: Bench, sandbox: Sandbox, way: Way, instrumented, monkeypatch
+):
+    """What we read off a request is gone: the call goes on, and the fault is counted."""
+    monkeypatch.setattr(StainlessRequest, "__init__", lambda self, *_, **__: self.no_such_thing)
+    seen = bench.ask(way, bench.bare(way), model=OPUS)
+    assert seen.error is None
+    assert bench.provider.requests[-1].body["model"] == OPUS
+    assert seen.records == []
+    assert sandbox.faults == {"seam": 1}
 
 
 def test_a_mistake_in_the_settings_does_not_break_a_pinned_call(bench: Bench, sandbox: Sandbox, instrumented, caplog):

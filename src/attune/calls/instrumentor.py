@@ -140,10 +140,15 @@ class AttuneInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the package
 
     def catch(self, wrapped: Any, client: Any, args: Any, kwargs: Any, *, asynchronous: bool) -> Any:
         """One call of a client's `request`: by the dialect that speaks this client, else as if nobody were here."""
-        for dialect, _, intercept in self._guards:
-            if dialect.speaks(client):
-                request = dialect.catch(client, wrapped, args, kwargs, asynchronous=asynchronous)
-                return wrapped(*args, **kwargs) if request is None else intercept(request)
+        for guard in self._guards:
+            try:
+                if not guard.dialect.speaks(client):
+                    continue
+                request = guard.dialect.catch(client, wrapped, args, kwargs, asynchronous=asynchronous)
+            except Exception as fault:  # noqa: BLE001 - law 5: an SDK that came to look different is not guarded
+                self._find().fault("seam", fault)
+                break
+            return wrapped(*args, **kwargs) if request is None else guard.intercept(request)
         return wrapped(*args, **kwargs)
 
 
