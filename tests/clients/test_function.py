@@ -8,6 +8,8 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openai.types.chat import ChatCompletion
+from openai.types.responses import Response
 
 from attune.clients.dialect import NOTHING
 from attune.clients.function import FunctionDialect, FunctionRequest, usage_of
@@ -33,6 +35,36 @@ def test_usage_is_read_by_either_api_s_names(usage):
     for value in ({"usage": usage, "model": "m"}, SimpleNamespace(usage=usage, model="m")):
         facts = DIALECT.read(value)
         assert (facts.usage.input_tokens, facts.usage.output_tokens, facts.model) == (3, 2, "m")
+
+
+@pytest.mark.parametrize("name", ["prompt_tokens", "input_tokens"])
+def test_cached_tokens_of_openai_are_a_part_of_its_input(name):
+    """Billed once, at the price of a cache read; also from what was dumped to a mapping."""
+    details = {"cached_tokens": 70, "cache_write_tokens": 10}
+    out = {"prompt_tokens": "completion_tokens", "input_tokens": "output_tokens"}[name]
+    for told in (details, SimpleNamespace(**details)):
+        usage = {name: 100, out: 2, f"{name}_details": told}
+        for holder in (usage, SimpleNamespace(**usage)):
+            expected = Usage(input_tokens=20, output_tokens=2, cache_read_tokens=70, cache_write_tokens=10)
+            assert usage_of(holder) == expected
+
+
+def test_an_sdk_s_own_answer_is_read_by_its_dialect():
+    """More than its usage: whether it is empty, why it ended, whether it failed."""
+    choice = {"index": 0, "finish_reason": "length", "message": {"role": "assistant", "content": ""}}
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    chat = ChatCompletion.model_validate(
+        {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
+    )
+    facts = DIALECT.read(chat)
+    assert (facts.empty, facts.finish_reasons, facts.usage) == (
+        True,
+        ("length",),
+        Usage(input_tokens=3, output_tokens=2),
+    )
+    error = {"code": "server_error", "message": "no"}
+    failed = Response.construct(id="r", object="response", status="failed", error=error, output=[], usage=None)
+    assert DIALECT.read(failed).failed is not None
 
 
 def test_an_llm_response_tells_its_cost_and_whether_it_is_empty():

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from attune.clients.dialect import NOTHING, EventReader, Facts, Watch
+from attune.clients.spoken import SPOKEN
 from attune.clients.watched import Ended, aconversed, conversed
 from attune.errors import CallError
 from attune.models.call import Target
@@ -90,6 +91,10 @@ class FunctionDialect:
                 empty=not answer.success,
                 cost_nano=round(answer.cost_estimate * 1e9) if answer.cost_estimate else None,
             )
+        package = type(answer).__module__.partition(".")[0]
+        for dialect in SPOKEN:  # an SDK's own answer: its dialect knows more of it than its usage
+            if dialect.name == package and (facts := dialect.read(answer)) is not NOTHING:
+                return facts
         usage = answer.get("usage") if isinstance(answer, Mapping) else getattr(answer, "usage", None)
         if usage is None:
             return NOTHING
@@ -172,8 +177,8 @@ def usage_of(usage: Any) -> Usage | None:
     if isinstance(usage, Usage):
         return usage
 
-    def get(name: str) -> int | None:
-        value = usage.get(name) if isinstance(usage, Mapping) else getattr(usage, name, None)
+    def get(name: str, holder: Any = usage) -> int | None:
+        value = _part(holder, name)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             return None
         return max(0, int(value))
@@ -183,9 +188,18 @@ def usage_of(usage: Any) -> Usage | None:
         given, out = get("prompt_tokens"), get("completion_tokens")
     if given is None and out is None:
         return None
+    details = _part(usage, "prompt_tokens_details") or _part(usage, "input_tokens_details")
+    read, written = (
+        get("cached_tokens", details) or 0,
+        get("cache_write_tokens", details) or 0,
+    )  # parts of the input there
     return Usage(
-        input_tokens=given or 0,
+        input_tokens=max(0, (given or 0) - read - written),
         output_tokens=out or 0,
-        cache_read_tokens=get("cache_read_input_tokens") or 0,
-        cache_write_tokens=get("cache_creation_input_tokens") or 0,
+        cache_read_tokens=get("cache_read_input_tokens") or read,
+        cache_write_tokens=get("cache_creation_input_tokens") or written,
     )
+
+
+def _part(holder: Any, name: str) -> Any:
+    return holder.get(name) if isinstance(holder, Mapping) else getattr(holder, name, None)
