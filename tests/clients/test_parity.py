@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import difflib
 import gc
 import importlib
 import pprint
@@ -186,6 +187,12 @@ def ways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Guardin
     sandbox.close()
 
 
+def apart(name: str, bare: Any, guarded: Any) -> str:
+    """Where the two differ, line by line."""
+    lines = [pprint.pformat(each, width=140).splitlines() for each in (bare, guarded)]
+    return "\n".join(difflib.unified_diff(*lines, "bare", name, n=1, lineterm=""))
+
+
 @pytest.mark.parametrize("use", USES, ids=str)
 def test_a_guarded_client_is_used_as_the_bare_one(theatre: Theatre, ways: dict[str, Guarding], use: Use) -> None:
     """Equal results, types, exceptions and requests on the wire, but for the documented headers."""
@@ -193,8 +200,7 @@ def test_a_guarded_client_is_used_as_the_bare_one(theatre: Theatre, ways: dict[s
     for name, way in ways.items():
         with way(use) as guard:
             guarded = theatre.play(use, guard)
-        if guarded != bare:  # told at length only then
-            assert (name, pprint.pformat(guarded, width=140)) == (name, pprint.pformat(bare, width=140))
+        assert guarded == bare, apart(name, bare, guarded)
 
 
 # Without streams that are left early: there the SDKs leave generators to the collector, of which trio warns.

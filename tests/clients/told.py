@@ -14,6 +14,7 @@ from typing import Any
 DOCUMENTED = frozenset({"traceparent", "tracestate", "baggage", "x-stainless-retry-count", "idempotency-key"})
 TIMEOUTS = frozenset({"x-stainless-timeout", "x-stainless-read-timeout"})  # may differ where there is a deadline
 
+_BOUNDARY = re.compile(r"boundary=[\w-]+")
 _ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
 _PLAIN = (str, bytes, int, float, bool, type(None), type(...))
 _DEEPEST = 30
@@ -29,8 +30,9 @@ def kind(value: Any) -> tuple[str, ...]:
 
 
 def headers_of(pairs: Any, *, without: frozenset[str] = DOCUMENTED) -> list[tuple[str, str]]:
-    """Headers in order, but for those that may differ."""
-    return [(name.lower(), value) for name, value in pairs if name.lower() not in without]
+    """Headers in order, but for those that may differ, and for what is drawn anew each time."""
+    kept = ((name.lower(), value) for name, value in pairs if name.lower() not in without)
+    return [(name, _BOUNDARY.sub("boundary=drawn", value)) for name, value in kept]
 
 
 def told(value: Any, depth: int = 0) -> Any:

@@ -400,6 +400,23 @@ async def several_tasks(it: Hand) -> Any:
     return await asyncio.gather(*(ask(f"model-{n}") for n in range(4)))
 
 
+@use(when=HAS_CREDENTIALS)  # before them, this client's own with_options failed
+async def foundry(it: Hand) -> Any:
+    kind: Any = it.kind("AnthropicFoundry")
+    client = it.guard(kind(api_key="k", base_url=it.stage.url, http_client=it.client._client))
+    copied = client.with_options(max_retries=1)
+    return await settle(client.messages.create(**BODY)), await settle(copied.messages.create(**BODY)), type(copied)
+
+
+@use(when=hasattr(anthropic, "AnthropicAWS"))
+async def aws(it: Hand) -> Any:
+    kind: Any = it.kind("AnthropicAWS")
+    options: Any = {"api_key": "k", "aws_region": "us-east-1", "workspace_id": "w", "base_url": it.stage.url}
+    client = it.guard(kind(**options, http_client=it.client._client))
+    copied = client.with_options(max_retries=1)
+    return await settle(client.messages.create(**BODY)), await settle(copied.messages.create(**BODY)), type(copied)
+
+
 @use()
 async def a_resource_made_by_hand(it: Hand) -> Any:
     from anthropic.resources.messages import AsyncMessages

@@ -125,6 +125,48 @@ async def post_and_get(it: Hand) -> Any:
     return answer, await settle(it.client.get("/models", cast_to=object))
 
 
+@use()
+async def endpoints_that_no_model_of_text_answers(it: Hand) -> Any:
+    client = it.client.with_options(max_retries=0)
+    asked = [
+        lambda: client.images.generate(model="gpt-image-1", prompt="a cat"),
+        lambda: client.audio.speech.create(model="tts-1", voice="alloy", input="hello"),
+        lambda: client.audio.transcriptions.create(model="whisper-1", file=("a.wav", b"RIFF")),
+        lambda: client.batches.create(completion_window="24h", endpoint="/v1/responses", input_file_id="file_1"),
+        lambda: client.responses.retrieve("resp_1"),
+        lambda: client.responses.cancel("resp_1"),
+        lambda: client.fine_tuning.jobs.create(model=GPT, training_file="file_1"),
+        lambda: client.vector_stores.create(name="v"),
+    ]
+    return [await raised(each) for each in asked]
+
+
+@use(only="sync")
+async def the_module_s_own_client(it: Hand) -> Any:
+    """Which only `attune.instrument` can guard."""
+    made = it.client
+    openai.api_key, openai.base_url, openai.http_client = "k", made.base_url, made._client
+    try:
+        answer = openai.chat.completions.create(**CHAT)
+        return answer, [chunk.id for chunk in openai.chat.completions.create(**CHAT, stream=True)]
+    finally:
+        openai.api_key = openai.base_url = openai.http_client = None
+        openai._reset_client()
+
+
+@use()
+async def chat_streamed_response_parsed_as_a_stream(it: Hand) -> Any:
+    made = it.client.chat.completions.with_streaming_response.create(**CHAT, stream=True)
+    async with within(made) as response:
+        return await all_of(await settle(response.parse()))
+
+
+@use()
+async def beta_names_of_older_versions(it: Hand) -> Any:
+    async with within(it.client.beta.chat.completions.stream(**CHAT)) as stream:
+        return await settle(stream.get_final_completion())
+
+
 @use(when=hasattr(openai, "AzureOpenAI"))
 async def azure(it: Hand) -> Any:
     kind: Any = it.kind("AzureOpenAI")

@@ -467,6 +467,27 @@ async def beta_parse(it: Hand) -> Any:
     return answer.parsed_output, told_warnings(warned)
 
 
+@use()
+async def streamed_response_parsed_as_a_stream(it: Hand) -> Any:
+    async with within(it.client.messages.with_streaming_response.create(**BODY, stream=True)) as response:
+        return await all_of(await settle(response.parse()))
+
+
+@use()
+async def beta_streamed_response(it: Hand) -> Any:
+    async with within(it.client.beta.messages.with_streaming_response.create(**BODY)) as response:
+        return response, "".join(await all_of(response.iter_text()))
+
+
+@use(when=hasattr(BetaMessages, "thread"))
+async def thread(it: Hand) -> Any:
+    talk = it.client.beta.messages.thread(model=HAIKU, max_tokens=60)
+    said = [await settle(talk.send(*HELLO)), await settle(talk.send(*HELLO))]
+    async with within(talk.stream(*HELLO)) as stream:
+        said.append(await settle(stream.get_final_message()))
+    return said, talk.previous_message_id, talk.messages
+
+
 def _tool(it: Hand) -> Any:
     if it.asynchronous:
 
