@@ -161,12 +161,6 @@ async def chat_streamed_response_parsed_as_a_stream(it: Hand) -> Any:
         return await all_of(await settle(response.parse()))
 
 
-@use()
-async def beta_names_of_older_versions(it: Hand) -> Any:
-    async with within(it.client.beta.chat.completions.stream(**CHAT)) as stream:
-        return await settle(stream.get_final_completion())
-
-
 @use(when=hasattr(openai, "AzureOpenAI"))
 async def azure(it: Hand) -> Any:
     kind: Any = it.kind("AzureOpenAI")
