@@ -71,7 +71,7 @@ def put_back(sdk: str) -> Callable[[], None]:
     classes = [
         (it, dict(vars(it)))
         for name, module in tuple(sys.modules.items())
-        if name.startswith(f"{sdk}.resources")
+        if name.startswith((f"{sdk}.resources", f"{sdk}._client"))
         for it in tuple(vars(module).values())
         if isinstance(it, type) and it.__module__ == name
     ]
@@ -81,6 +81,8 @@ def put_back(sdk: str) -> Callable[[], None]:
             for name, member in members.items():
                 if vars(cls).get(name) is not member and callable(member):
                     setattr(cls, name, member)
+            if "request" in vars(cls) and "request" not in members:
+                del cls.request
 
     return restore
 
@@ -163,6 +165,22 @@ def test_after_the_neighbour_has_gone(bench: Bench, sandbox: Sandbox, neighbour,
     kinds = {span.name: span.kind for span in sandbox.spans}
     assert kinds[f"chat {HAIKU}"] is SpanKind.CLIENT
     assert durations(sandbox) == {"attune": 1}
+
+
+@pytest.mark.parametrize("leaves", ["attune", "neighbour"])
+@pytest.mark.parametrize("first", ["attune", "neighbour"])
+def test_whoever_leaves_first_leaves_the_other_as_it_was(
+    bench: Bench, sandbox: Sandbox, neighbour, first, leaves, undo
+):
+    """In whatever order both came and one goes; afterwards a call is guarded once, or not at all."""
+    instrument(first, neighbour, "openai", sandbox, undo)
+    steps = {"attune" if step is attune.uninstrument else "neighbour": step for step in undo}
+    undo.remove(steps[leaves])
+    steps[leaves]()
+    with openai.OpenAI(api_key="k", base_url=f"{bench.url}/v1") as client, attune.capture() as calls:
+        client.chat.completions.create(model=GPT, messages=HELLO)
+    assert [len(it.attempts) for it in calls] == ([1] if leaves == "neighbour" else [])
+    assert sandbox.faults == {}
 
 
 def test_a_neighbour_that_measures_nothing_leaves_the_metrics_to_us(bench: Bench, sandbox: Sandbox, undo, monkeypatch):
