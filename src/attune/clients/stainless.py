@@ -7,16 +7,16 @@ streams that it gives are `tapped.py`'s. This file imports no SDK and knows no a
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
 from types import MethodType, SimpleNamespace
 from typing import Any
 
+from attune.clients.again import asend, repeatable, send, sending
 from attune.clients.dialect import Intercept, Seam
 from attune.clients.likeness import alike, unguarded
+from attune.clients.unread import is_raw
 from attune.models.call import AUTO, Target
 from attune.models.failures import FailureKind
 
@@ -25,6 +25,7 @@ FAILURES: Mapping[str, FailureKind] = {
     "APITimeoutError": FailureKind.TIMEOUT,
     "APIConnectionError": FailureKind.CONNECTION,
     "APIResponseValidationError": FailureKind.SERVER,
+    "RetryableError": FailureKind.SERVER,  # what middleware raises to have a request made again
     "JSONDecodeError": FailureKind.SERVER,  # status 200 and a body that does not parse
     "ConnectError": FailureKind.CONNECTION,
     "ConnectTimeout": FailureKind.CONNECTION,
@@ -35,9 +36,6 @@ FAILURES: Mapping[str, FailureKind] = {
     "RemoteProtocolError": FailureKind.STREAM_BROKEN,
     "WriteError": FailureKind.CONNECTION,
 }
-
-# id() of the body that an attempt is being sent with: no seam of ours catches that request again.
-_sending: ContextVar[int] = ContextVar("attune_sending", default=0)
 
 # What the APIs call a parameter that telemetry may tell, and the word for it there.
 _TOLD: Mapping[str, str] = {
@@ -101,7 +99,7 @@ def _parted(
     cast_to: Any = None, options: Any = None, **kwargs: Any,
 ) -> StainlessRequest | None:  # fmt: skip
     """The arguments of `request`, by place or by name."""
-    if _sending.get() == id(getattr(options, "json_data", None)):
+    if sending.get() == id(getattr(options, "json_data", None)):
         return None
     return _caught(answers, address, client, through, cast_to, options, kwargs, asynchronous=asynchronous)
 
@@ -114,8 +112,17 @@ def _caught(
     answered = (body := _body(options, answers)) is not None
     if body is None and (body := _auto(options)) is None:
         return None
+    options = repeatable(options)
     return StainlessRequest(
-        client, through, body, cast_to, options, kwargs, answers=answered, address=address, asynchronous=asynchronous
+        client,
+        through,
+        options.json_data,
+        cast_to,
+        options,
+        kwargs,
+        answers=answered,
+        address=address,
+        asynchronous=asynchronous,
     )
 
 
@@ -216,7 +223,8 @@ class StainlessRequest:
         if timeout_s is not None:
             changed["timeout"] = _within(self._timeout, timeout_s)
         self._sent += 1
-        return self._request(target.client, self._options.model_copy(update=changed), retries=self._sent - 1)
+        options, renew = self._options.model_copy(update=changed), self.max_retries > 0
+        return self._request(target.client, options, retries=self._sent - 1, renew=renew)
 
     def _addressed(self, client: Any, model: str) -> dict[str, str]:
         """The URL, where the client alone would send this model's request to another's address."""
@@ -234,39 +242,14 @@ class StainlessRequest:
             )
         return self._request(None, options)
 
-    def _request(self, client: Any, options: Any, *, retries: int = 0) -> Any:
+    def _request(self, client: Any, options: Any, *, retries: int = 0, renew: bool = False) -> Any:
         if client is None or client is self.client:
             through = self._through
         else:
             kind: Any = type(client)
             through = MethodType(unguarded(kind).request, client)
-        send = _asend if self.asynchronous else _send
-        return send(through, self._cast_to, options, self._kwargs, retries)
-
-
-def _send(through: Any, cast_to: Any, options: Any, kwargs: Mapping[str, Any], retries: int) -> Any:
-    """Make a request that no seam of ours catches again, whichever of the client's classes it passes."""
-    token = _sending.set(id(options.json_data))
-    try:
-        return _counted(through(cast_to, options, **kwargs), retries)
-    finally:
-        _sending.reset(token)
-
-
-async def _asend(through: Any, cast_to: Any, options: Any, kwargs: Mapping[str, Any], retries: int) -> Any:
-    token = _sending.set(id(options.json_data))
-    try:
-        return _counted(await through(cast_to, options, **kwargs), retries)
-    finally:
-        with contextlib.suppress(ValueError):  # dropped unfinished, and closed in another context
-            _sending.reset(token)
-
-
-def _counted(answer: Any, retries: int) -> Any:
-    """A raw response tells how often the request was made again, whoever made it."""
-    if retries and hasattr(answer, "retries_taken"):
-        answer.retries_taken += retries
-    return answer
+        sender = asend if self.asynchronous else send
+        return sender(through, self._cast_to, options, self._kwargs, retries, renew)
 
 
 def unwrapped(answer: Any) -> Any:
@@ -274,9 +257,9 @@ def unwrapped(answer: Any) -> Any:
 
     The raw response's own `parse` is the caller's: it may be async, and is not run twice for nothing.
     """
-    response = getattr(answer, "http_response", None)
-    if response is None:
+    if not is_raw(answer):
         return answer
+    response = answer.http_response
     if not response.is_closed:
         return None  # a body that nobody has read yet
     try:
