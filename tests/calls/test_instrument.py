@@ -218,6 +218,8 @@ def test_twice_is_once(bench: Bench, sandbox: Sandbox, instrumented, caplog):
     """A second time warns, as every instrumentor does; and again after an end."""
     with caplog.at_level(logging.WARNING):
         attune.instrument(workflow="second")
+        attune.AttuneInstrumentor().instrument()
+    assert "attune.instrument() changes nothing" in caplog.text
     assert "already instrumented" in caplog.text
     with attune.capture() as calls:
         bench.sync.messages.create(model=HAIKU, **BODY)

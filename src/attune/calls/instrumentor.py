@@ -58,7 +58,13 @@ def instrument(
         "min_success_rate": min_success_rate, "timeout_s": timeout_s, "on_infeasible": on_infeasible, "model": model,
         "session": session,
     }  # fmt: skip
-    AttuneInstrumentor().instrument(candidates=candidates, default=default, runtime=runtime, **words)
+    if (one := AttuneInstrumentor()).is_instrumented_by_opentelemetry:
+        log.warning(
+            "attune.instrument() changes nothing: the process is instrumented, by an earlier call or by "
+            "opentelemetry-instrument. For other words call attune.uninstrument() first."
+        )
+        return
+    one.instrument(candidates=candidates, default=default, runtime=runtime, **words)
 
 
 def uninstrument() -> None:
