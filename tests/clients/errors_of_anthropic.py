@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import anthropic
@@ -17,6 +18,8 @@ use = TABLE.use
 
 STATUSES = (400, 401, 402, 403, 404, 408, 409, 413, 418, 422, 429, 500, 501, 503, 504, 529)
 SOON_S = 0.005
+HAS_MIDDLEWARE = hasattr(anthropic.Anthropic, "with_middleware")
+HAS_CREDENTIALS = "credentials" in inspect.signature(anthropic.Anthropic).parameters
 
 
 def _met(status: int) -> None:
@@ -66,6 +69,51 @@ for _status in (400, 404, 408, 409, 413, 429, 500, 503, 529):
 async def retries_used_up(it: Hand) -> Any:
     it.script(HAIKU, *[fail(500, retry_after_s=SOON_S)] * 4)
     return await raised(lambda: it.client.messages.create(**BODY))
+
+
+@use()
+async def retries_of_a_body_that_can_be_read_once(it: Hand) -> Any:
+    it.script(HAIKU, fail(500, retry_after_s=SOON_S), fail(500, retry_after_s=SOON_S))
+    parts = ({"type": "text", "text": word} for word in ("one", "two"))
+    talk: Any = iter([{"role": "user", "content": parts}])
+    return await settle(it.client.messages.create(**{**BODY, "messages": talk}))
+
+
+@use(when=HAS_CREDENTIALS)
+async def a_token_that_is_not_valid_any_more(it: Hand) -> Any:
+    from anthropic.lib.credentials import AccessToken
+
+    minted = []
+
+    def provide(**_: Any) -> AccessToken:
+        minted.append(1)
+        return AccessToken(token=f"token-{len(minted)}", expires_at=None)
+
+    client = it.own(api_key=None, credentials=provide)
+    it.script(HAIKU, ok("one"), fail(401), ok("two"), fail(401), fail(401), ok("three"))
+    said = [await settle(client.messages.create(**BODY)), await settle(client.messages.create(**BODY))]
+    refused = await raised(lambda: client.messages.create(**BODY))
+    return said, refused, await settle(client.messages.create(**BODY)), len(minted)
+
+
+@use(when=HAS_MIDDLEWARE)
+async def a_retry_that_middleware_wishes(it: Hand) -> Any:
+    seen: list[int] = []
+
+    def sync(request: Any, call_next: Any) -> Any:
+        seen.append(1)
+        if len(seen) < 3:
+            raise anthropic.RetryableError("again")
+        return call_next(request)
+
+    async def asynchronous(request: Any, call_next: Any) -> Any:
+        seen.append(1)
+        if len(seen) < 3:
+            raise anthropic.RetryableError("again")
+        return await call_next(request)
+
+    client = it.client.with_middleware(asynchronous if it.asynchronous else sync)
+    return await settle(client.messages.create(**BODY)), len(seen)
 
 
 @use()
