@@ -71,13 +71,19 @@ def test_a_loop_around_a_routed_function(sandbox: Sandbox, caplog):
     """Told by the function's arguments, whatever is inside."""
 
     @attune.routed(workflow="w", candidates=[HAIKU, SONNET])
-    def review(text: str, *, model: str = attune.AUTO):
+    def review(text: object, *, model: str = attune.AUTO):
         raise ConnectionError
 
-    for text in ("one", "two"):
+    for i in range(9):  # each text may be where the last one was
         with pytest.raises(ConnectionError):
-            review(text)
+            review(f"item {i}" * 50)
+        with pytest.raises(ConnectionError):
+            review([f"item {i}" * 50, {"a": [i]}])
+        with pytest.raises(ConnectionError):
+            review(object())  # so may each object, of which nothing else is known
     assert told(caplog) == []
+    with pytest.raises(ConnectionError):
+        review("two")
     with pytest.raises(ConnectionError):
         review("two")
     assert len(told(caplog)) == 1

@@ -62,15 +62,28 @@ class Loops:
         )
 
 
-def mark_of(request: Any, place: tuple[Any, ...]) -> int:
-    """A number that the same request has again, of one cell: by its latest message, or by a function's arguments."""
+def mark_of(request: Any, place: tuple[Any, ...]) -> int | None:
+    """A number that the same request has again, of one cell: by its latest message, or by a function's arguments.
+
+    None where a function was handed an object: another one may be where it was by the next call.
+    """
     body = getattr(request, "body", None)
     if body is None:
-        said = [*getattr(request, "args", ()), *getattr(request, "kwargs", {}).values()]
-        return hash((place, getattr(request, "function", None), *map(id, said)))
+        function = getattr(request, "function", None)
+        said = [*getattr(request, "args", ()), *getattr(request, "kwargs", {}).items()]
+        return hash((place, getattr(function, "__qualname__", ""), repr(said))) if _is_plain(said, 6) else None
     turns = body.get("messages", body.get("input"))
     turns = turns if isinstance(turns, (list, tuple)) else [turns]
     return hash((place, body.get("model"), len(turns), repr(turns[-1:])))
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    """Whether it is made of texts, numbers and the like alone, so that its repr is what it is."""
+    if value is None or isinstance(value, (str, bytes, int, float)):
+        return True
+    if isinstance(value, dict):
+        return depth > 0 and all(isinstance(key, str) and _is_plain(it, depth - 1) for key, it in value.items())
+    return isinstance(value, (list, tuple)) and depth > 0 and all(_is_plain(it, depth - 1) for it in value)
 
 
 def _around(frame: FrameType | None) -> str | None:

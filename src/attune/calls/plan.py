@@ -247,5 +247,6 @@ def _close(call: Call, error: BaseException) -> None:
 def _suspect(call: Call) -> None:
     """A call failed for good, after several attempts: is somebody outside making them all again?"""
     mark = mark_of(call.request, (call.question.workflow, call.question.stage))
-    loops = call.runtime.memory.loops
-    loops.failed(mark, attempts=len(call.attempts), began_s=call.started_s, now_s=call.now_s())
+    if mark is not None:
+        loops = call.runtime.memory.loops
+        loops.failed(mark, attempts=len(call.attempts), began_s=call.started_s, now_s=call.now_s())
