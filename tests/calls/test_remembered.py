@@ -161,7 +161,9 @@ def test_the_memory_is_bounded():
     targets = [Target(f"m{i}") for i in range(300)]
     for target in targets:
         lessons.learn(target, FailureKind.NOT_FOUND, None, 0.0)
-    assert not lessons.concern(targets[0])
+    assert not lessons.concern(targets[0], 1.0)
+    assert lessons.concern(targets[-1], 1.0)
+    assert not lessons.concern(targets[-1], KEPT_S + 1)
     assert lessons.against(targets[-1], None, 1.0) == "capability"
     assert lessons.against(targets[-1], None, KEPT_S + 1) is None
     lessons = Lessons()

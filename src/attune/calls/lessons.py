@@ -25,9 +25,10 @@ Place = tuple[str, str, str, str | None]
 class _Lesson:
     """What one target refused; times are monotonic seconds until which that holds."""
 
-    __slots__ = ("absent", "shapes", "too_large")
+    __slots__ = ("absent", "shapes", "too_large", "until")
 
     def __init__(self) -> None:
+        self.until = 0.0  # all of it
         self.absent = 0.0
         self.shapes: OrderedDict[frozenset[str], float] = OrderedDict()
         self.too_large: tuple[int, float] | None = None  # the smallest size refused
@@ -43,15 +44,17 @@ class Lessons:
     def __bool__(self) -> bool:
         return bool(self._learnt)
 
-    def concern(self, target: Target) -> bool:
+    def concern(self, target: Target, now: float) -> bool:
         """Whether anything is remembered of a target, and so its requests' shapes are worth a look."""
-        return _place(target) in self._learnt
+        lesson = self._learnt.get(_place(target))
+        return lesson is not None and lesson.until > now
 
     def learn(self, target: Target, kind: FailureKind, shape: Shape | None, now: float) -> None:
         """A target refused a request of this shape, and another one answered it."""
         until = now + KEPT_S
         with self._lock:
             lesson = self._learnt.setdefault(_place(target), _Lesson())
+            lesson.until = until
             self._learnt.move_to_end(_place(target))
             if len(self._learnt) > _PLACES:
                 self._learnt.popitem(last=False)

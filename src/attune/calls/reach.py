@@ -54,7 +54,10 @@ def left(call: Call, targets: list[Target]) -> list[Target]:
     out = call.safely("reach", _out, call, targets, default) or {}
     rest = [target for i, target in enumerate(targets) if i not in out]
     if call.decision is not None and rest[0] is not targets[0]:
-        call.decision = replace(call.decision, model=rest[0].model, provider=rest[0].provider)
+        first = rest[0]
+        call.decision = replace(
+            call.decision, model=first.model, provider=first.provider, explored=False, probability=1.0
+        )
     if out and call.decision is not None:
         away = Away(question, tuple((targets[i], why) for i, why in out.items()))
         decision, snapshot = call.decision, call.runtime.snapshot()
@@ -84,11 +87,12 @@ def _out(call: Call, targets: Sequence[Target], default: Target | None) -> dict[
         out = dict.fromkeys(elsewhere, "capability")
     lessons = call.runtime.memory.lessons
     if lessons and not call.pinned:
-        known = [i for i, it in enumerate(targets) if i not in out and lessons.concern(it)]
+        now = call.now_s()
+        known = [i for i, it in enumerate(targets) if i not in out and lessons.concern(it, now)]
+        known = [i for i in known if not _same(targets[i], default)]  # the default answered: refusals lead there
         shape = shape_of(dialect, request) if known else None
         for i in known:
-            why = lessons.against(targets[i], shape, call.now_s())
-            if why is not None and not _same(targets[i], default):  # the default answered: refusals lead there
+            if (why := lessons.against(targets[i], shape, now)) is not None:
                 out[i] = why
     return out if len(out) < len(targets) else {}
 
