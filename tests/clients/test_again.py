@@ -1,0 +1,82 @@
+"""A request that is made again is the same, and as well received, as when the SDK makes it again itself."""
+
+from __future__ import annotations
+
+import inspect
+from types import SimpleNamespace
+from typing import Any
+
+import anthropic
+import pytest
+from calls.ways import BODY, HAIKU, Bench, Way
+
+import attune
+from attune.clients.again import repeatable
+from attune.testing import fail
+
+PLAIN = Way("plain")
+
+
+class Options(SimpleNamespace):
+    """As much of the SDKs' request options as matters here."""
+
+    def model_copy(self, *, update: dict[str, Any]) -> Options:
+        return Options(**{**vars(self), **update})
+
+
+def test_a_body_without_iterators_is_not_copied():
+    options = Options(json_data={"messages": [{"content": "x"}], "tools": ({"a": None},)})
+    assert repeatable(options) is options
+
+
+def test_iterators_are_read_once_and_wherever_they_are():
+    body = {"messages": iter([{"content": (word for word in "ab")}]), "tools": (iter([1]),)}
+    kept = repeatable(Options(json_data=body)).json_data
+    assert kept == {"messages": [{"content": ["a", "b"]}], "tools": [[1]]}
+
+
+def test_a_file_is_not_read_by_lines(tmp_path):
+    """It is an iterator, but not for the SDKs."""
+    path = tmp_path / "picture"
+    path.write_bytes(b"one\ntwo\n")
+    with path.open("rb") as file:
+        options = Options(json_data={"data": file})
+        assert repeatable(options) is options
+        assert file.read() == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize("model", [HAIKU, "auto"])
+def test_each_attempt_sends_what_an_iterator_gave(bench: Bench, model):
+    """The first too, whoever had to look into the body before."""
+    bench.provider.script(None, fail(500))
+    messages = iter([{"role": "user", "content": "hello"}])
+    client = attune.wrap(bench.bare(PLAIN), candidates=[HAIKU])
+    client.messages.create(model=model, max_tokens=9, messages=messages)
+    assert [it.body["messages"] for it in bench.provider.requests] == [[{"role": "user", "content": "hello"}]] * 2
+
+
+@pytest.mark.skipif(
+    "credentials" not in inspect.signature(anthropic.Anthropic).parameters, reason="this SDK has no credentials"
+)
+@pytest.mark.parametrize(("retries", "asked"), [(2, 2), (0, 1)])
+def test_a_refused_token_is_replaced_within_the_attempt(bench: Bench, retries, asked):
+    """Once, and only where the client may retry at all; the attempt and its circuit know nothing of it."""
+    from anthropic.lib.credentials import AccessToken
+
+    minted: list[int] = []
+
+    def provide(**_: Any) -> Any:
+        minted.append(1)
+        return AccessToken(token=f"t{len(minted)}", expires_at=None)
+
+    client = anthropic.Anthropic(
+        credentials=provide, base_url=bench.url, http_client=bench.sync._client, max_retries=retries
+    )
+    bench.provider.script(HAIKU, fail(401))
+    with attune.capture() as calls:
+        try:
+            attune.wrap(client).messages.create(model=HAIKU, **BODY)
+        except anthropic.AuthenticationError:
+            assert retries == 0
+    assert len(minted) == len(bench.provider.requests) == asked
+    assert [it.outcome for it in calls[0].attempts] == ["success" if retries else "failure"]
