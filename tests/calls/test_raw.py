@@ -235,7 +235,7 @@ def test_lines_are_put_together_from_any_chunks(size: int, end: str):
     events = ['{"type": "start"}', '{"type": "delta"}', '{"type": "delta", "text": "é"}', "[DONE]", '{"type": "stop"}']
     text = "".join(f"event: x{end}data: {it}{end}{end}" for it in events).encode()
     reader = Reader()
-    body = EventLines(reader, b'"delta"')
+    body = EventLines(reader, (b'"delta"',))
     for i in range(0, len(text), size):
         body.feed(text[i : i + size])
     assert reader.fed == ["start", "delta", "stop"]

@@ -109,7 +109,7 @@ class AnthropicDialect:
         response = unread.body_of(answer)
         if response is None:
             return None
-        return unread.reader_of(response, MessageEvents(), self.read, plain=b'"content_block_delta"')
+        return unread.reader_of(response, MessageEvents(), self.read, plain=(b'"content_block_delta"',))
 
     def hold(self, stream: Any, reader: EventReader) -> Any:
         """See `Dialect.hold`."""

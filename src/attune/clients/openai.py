@@ -117,11 +117,11 @@ class OpenAIDialect:
         return OpenAIEvents() if tapped.is_stream(stream, "openai") else None
 
     def unread(self, answer: Any) -> EventReader | None:
-        """See `Unread.unread`. Of chat chunks each is read: any of them may hold the reason or the usage."""
+        """See `Unread.unread`."""
         response = unread.body_of(answer)
         if response is None:
             return None
-        return unread.reader_of(response, OpenAIEvents(), self.read, plain=b'.delta"')
+        return unread.reader_of(response, OpenAIEvents(), self.read, plain=(b'.delta"', b'"finish_reason":null'))
 
     def hold(self, stream: Any, reader: EventReader) -> Any:
         """See `Dialect.hold`."""

@@ -38,8 +38,8 @@ def body_of(value: Any) -> Any:
     return response if response is not None and getattr(response, "is_closed", True) is False else None
 
 
-def reader_of(response: Any, events: EventReader, read: Callable[[Any], Facts], plain: bytes) -> EventReader:
-    """A reader of the body's chunks. `plain` marks lines of a stream that hold a piece of the answer and nothing else."""
+def reader_of(response: Any, events: EventReader, read: Callable[[Any], Facts], plain: tuple[bytes, ...]) -> EventReader:
+    """A reader of the body's chunks. Each of `plain` marks lines of a stream that hold a piece of the answer alone."""
     kind = str(response.headers.get("content-type", ""))
     return EventLines(events, plain) if kind.startswith("text/event-stream") else WholeBody(read, "json" in kind)
 
@@ -49,7 +49,7 @@ class EventLines:
 
     __slots__ = ("_events", "_plain", "_rest")
 
-    def __init__(self, events: EventReader, plain: bytes) -> None:
+    def __init__(self, events: EventReader, plain: tuple[bytes, ...]) -> None:
         self._events = events
         self._plain = plain
         self._rest: list[bytes] = []
@@ -77,7 +77,7 @@ class EventLines:
         *lines, rest = b"".join(self._rest).split(b"\n")
         self._rest = [rest]
         for line in lines:
-            if line.startswith(b"data:") and not (self._events.content and self._plain in line):
+            if line.startswith(b"data:") and not (self._events.content and any(it in line for it in self._plain)):
                 with contextlib.suppress(ValueError):  # `[DONE]`, or what the caller will be told of
                     self._events.feed(json.loads(line[5:], object_hook=_named))
 
