@@ -39,7 +39,8 @@ async def awatched(events: Any, watch: Watch, held: Sequence[Any] = ()) -> Async
             yield event
     except GeneratorExit:
         watch.dropped()  # as above
-        await events.aclose()
+        if not getattr(events, "ag_running", False):  # the loop closes it already, where the collector found both
+            await events.aclose()
         raise
     except BaseException as error:
         watch.broken(error)
@@ -106,8 +107,9 @@ async def aconversed(items: Any, watch: Watch, held: Sequence[Any] = ()) -> Asyn
                 turn, word = items.asend, (yield item)
             except GeneratorExit:
                 watch.dropped()  # as above
-                with watch.step():
-                    await items.aclose()
+                if not items.ag_running:  # as above
+                    with watch.step():
+                        await items.aclose()
                 raise
             except BaseException as thrown:  # noqa: BLE001 - as above
                 turn, word = items.athrow, thrown
