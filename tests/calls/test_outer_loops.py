@@ -53,6 +53,18 @@ def test_tenacity_is_called_by_its_name(bench: Bench, sandbox: Sandbox, caplog):
     assert "tenacity around guarded calls" in line
 
 
+def test_langchain_s_retry_is_called_by_its_name(bench: Bench, sandbox: Sandbox, caplog):
+    """It retries by tenacity, and is what the user wrote."""
+    runnables = pytest.importorskip("langchain_core.runnables")
+    bench.provider.outage()
+    client = bench.wrapped(PLAIN)
+    ask = runnables.RunnableLambda(lambda text: client.messages.create(model=HAIKU, **BODY))
+    with pytest.raises(anthropic.APIStatusError):
+        ask.with_retry(stop_after_attempt=2, wait_exponential_jitter=False).invoke("x")
+    (line,) = told(caplog)
+    assert "LangChain's with_retry around guarded calls" in line
+
+
 def test_tenacity_in_a_task_too(bench: Bench, sandbox: Sandbox, caplog):
     bench.provider.outage()
     client = bench.wrapped(Way("async"))

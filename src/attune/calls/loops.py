@@ -87,11 +87,12 @@ def _is_plain(value: Any, depth: int) -> bool:
 
 
 def _around(frame: FrameType | None) -> str | None:
-    """The retrying library whose frames are on the stack, None where there is none."""
+    """The retrying library whose frames are on the stack: the outermost, which may use another. None where there is none."""
+    found = None
     while frame is not None:
         name = str(frame.f_globals.get("__name__", ""))
         for module, said in _RETRIERS.items():
             if name == module or name.startswith(f"{module}."):
-                return said
+                found = said
         frame = frame.f_back
-    return None
+    return found
