@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import json
 import math
 from typing import Any
 
@@ -216,7 +217,15 @@ def test_without_fallback_the_body_runs_once(sandbox: Sandbox):
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("mine"), KeyError("mine"), RuntimeError("mine"), ZeroDivisionError()], ids=repr
+    "error",
+    [
+        ValueError("mine"),
+        KeyError("mine"),
+        RuntimeError("mine"),
+        ZeroDivisionError(),
+        json.JSONDecodeError("an answer that the body could not read", "no JSON", 0),
+    ],
+    ids=repr,
 )
 def test_a_mistake_of_the_body_is_nobody_else_s(sandbox: Sandbox, ledger: Ledger, error):
     """Raised at once, as the same object; no circuit counts it."""

@@ -23,6 +23,7 @@ from attune.calls.memory import Memory
 from attune.calls.settings import Live, Settings
 from attune.calls.targets import completed
 from attune.clients.dialect import Dialect
+from attune.clients.function import rows_inside
 from attune.clients.spoken import SPOKEN
 from attune.models.call import Target, Transition
 from attune.models.circuits import Circuits, CircuitSettings
@@ -74,8 +75,7 @@ class Runtime:
         self.retry_budget = RetryBudget(RetryPolicy())
         self.memory = Memory()
         self.dialects: tuple[Dialect, ...] = (*live.dialects, *SPOKEN)
-        # inside a function any SDK may raise: all rows count, and the user's dialects come first
-        self.failure_rows = {name: kind for each in reversed(self.dialects) for name, kind in each.failures.items()}
+        self.failure_rows = rows_inside(self.dialects)
         self._executor = executor
         self._emitter: Any = None
         self._catalogue: Catalogue | None = None

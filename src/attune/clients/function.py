@@ -12,13 +12,22 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from attune.clients.dialect import NOTHING, EventReader, Facts, Watch
+from attune.clients.dialect import NOTHING, Dialect, EventReader, Facts, Watch
 from attune.clients.spoken import SPOKEN
 from attune.clients.watched import Ended, aconversed, conversed
 from attune.errors import CallError
 from attune.models.call import Target
 from attune.models.failures import FailureKind
 from attune.models.response import LLMResponse, Usage
+
+# Errors that a body raises over its own data as well as an SDK over an answer: they are the body's.
+_ITS_OWN = frozenset({"JSONDecodeError"})
+
+
+def rows_inside(dialects: Sequence[Dialect]) -> Mapping[str, FailureKind]:
+    """What errors mean inside a function, where any SDK may raise: all rows count, and the first dialects' win."""
+    rows = {name: kind for each in reversed(dialects) for name, kind in each.failures.items()}
+    return {name: kind for name, kind in rows.items() if name not in _ITS_OWN}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
