@@ -18,7 +18,9 @@ def log_first(where: str, error: BaseException) -> None:
     log.warning("attune: fault in %s (%s); the call goes on without it", where, type(error).__name__)
     if log.isEnabledFor(logging.DEBUG):
         said = str(error) if isinstance(error, AttuneError) else type(error).__name__
-        log.debug("attune: first fault in %s: %s, at %s", where, said, " < ".join(reversed([*_lines(error)])) or "no line")
+        log.debug(
+            "attune: first fault in %s: %s, at %s", where, said, " < ".join(reversed([*_lines(error)])) or "no line"
+        )
 
 
 def _lines(error: BaseException) -> Iterator[str]:

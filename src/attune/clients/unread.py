@@ -38,7 +38,9 @@ def body_of(value: Any) -> Any:
     return response if response is not None and getattr(response, "is_closed", True) is False else None
 
 
-def reader_of(response: Any, events: EventReader, read: Callable[[Any], Facts], plain: tuple[bytes, ...]) -> EventReader:
+def reader_of(
+    response: Any, events: EventReader, read: Callable[[Any], Facts], plain: tuple[bytes, ...]
+) -> EventReader:
     """A reader of the body's chunks. Each of `plain` marks lines of a stream that hold a piece of the answer alone."""
     kind = str(response.headers.get("content-type", ""))
     return EventLines(events, plain) if kind.startswith("text/event-stream") else WholeBody(read, "json" in kind)
