@@ -149,7 +149,7 @@ def test_observing_remembers_and_changes_nothing(bench: Bench, sandbox: Sandbox)
     bench.provider.script(HAIKU, fail("invalid_request"))
     bench.ask(PLAIN, client)
     assert models(bench.ask(PLAIN, client)) == [HAIKU]
-    assert not sandbox.runtime.memory.lessons
+    assert not sandbox.runtime.memory.lessons.learnt
 
 
 # -- the memory itself

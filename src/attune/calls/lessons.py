@@ -35,29 +35,26 @@ class _Lesson:
 
 
 class Lessons:
-    """One runtime's memory of refusals. Thread-safe; reading takes no lock."""
+    """One runtime's memory of refusals. Thread-safe; reading takes no lock. `learnt` is false while there are none."""
 
     def __init__(self) -> None:
-        self._learnt: OrderedDict[Place, _Lesson] = OrderedDict()
+        self.learnt: OrderedDict[Place, _Lesson] = OrderedDict()
         self._lock = threading.Lock()
-
-    def __bool__(self) -> bool:
-        return bool(self._learnt)
 
     def concern(self, target: Target, now: float) -> bool:
         """Whether anything is remembered of a target, and so its requests' shapes are worth a look."""
-        lesson = self._learnt.get(_place(target))
+        lesson = self.learnt.get(_place(target))
         return lesson is not None and lesson.until > now
 
     def learn(self, target: Target, kind: FailureKind, shape: Shape | None, now: float) -> None:
         """A target refused a request of this shape, and another one answered it."""
         until = now + KEPT_S
         with self._lock:
-            lesson = self._learnt.setdefault(_place(target), _Lesson())
+            lesson = self.learnt.setdefault(_place(target), _Lesson())
             lesson.until = until
-            self._learnt.move_to_end(_place(target))
-            if len(self._learnt) > _PLACES:
-                self._learnt.popitem(last=False)
+            self.learnt.move_to_end(_place(target))
+            if len(self.learnt) > _PLACES:
+                self.learnt.popitem(last=False)
             if kind is FailureKind.NOT_FOUND:
                 lesson.absent = until
             elif shape is not None and kind is FailureKind.TOO_LARGE:
@@ -72,7 +69,7 @@ class Lessons:
 
     def against(self, target: Target, shape: Shape | None, now: float) -> Elimination | None:
         """What a target is known to be unfit for in such a request; None where nothing is known."""
-        lesson = self._learnt.get(_place(target))
+        lesson = self.learnt.get(_place(target))
         if lesson is None:
             return None
         if lesson.absent > now:

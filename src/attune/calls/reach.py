@@ -36,7 +36,7 @@ class Away(NamedTuple):
 def out_of(call: Call) -> Away | None:
     """Take away what this call's request cannot go to: its question is then one among the rest. None: nothing is."""
     question = call.question
-    if call.mode != "enforce" or len(question.targets) < 2:
+    if not _may_differ(call, question.targets):
         return None
     default = question.targets[question.default]
     if not (out := call.safely("reach", _out, call, question.targets, default)):
@@ -47,7 +47,7 @@ def out_of(call: Call) -> Away | None:
 
 def left(call: Call, targets: list[Target]) -> list[Target]:
     """Of targets that were decided before the request was seen, or that a pinned model has, those that can take it."""
-    if call.mode != "enforce" or len(targets) < 2:
+    if not _may_differ(call, targets):
         return targets
     question = call.question
     default = None if call.pinned else question.targets[question.default]
@@ -78,6 +78,18 @@ def learn(call: Call, target: Target, kind: FailureKind) -> None:
     call.runtime.memory.lessons.learn(target, kind, shape, call.now_s())
 
 
+def _may_differ(call: Call, targets: Sequence[Target]) -> bool:
+    """Whether a look at the request is worth while at all: every call asks, and nearly all go on from here."""
+    if call.mode != "enforce" or len(targets) < 2:
+        return False
+    if call.runtime.memory.lessons.learnt:
+        return True
+    for target in targets:  # noqa: SIM110 - `any` with a generator costs four times as much
+        if target.client is not None:
+            return True
+    return False
+
+
 def _out(call: Call, targets: Sequence[Target], default: Target | None) -> dict[int, Elimination]:
     """The targets that cannot take this request, by index, and why; never all of them."""
     out: dict[int, Elimination] = {}
@@ -86,7 +98,7 @@ def _out(call: Call, targets: Sequence[Target], default: Target | None) -> dict[
     if elsewhere and len(elsewhere) < len(targets) and binding_of(dialect, request).account:
         out = dict.fromkeys(elsewhere, "capability")
     lessons = call.runtime.memory.lessons
-    if lessons and not call.pinned:
+    if lessons.learnt and not call.pinned:
         now = call.now_s()
         known = [i for i, it in enumerate(targets) if i not in out and lessons.concern(it, now)]
         known = [i for i in known if not _same(targets[i], default)]  # the default answered: refusals lead there
