@@ -38,9 +38,7 @@ async def awatched(events: Any, watch: Watch, held: Sequence[Any] = ()) -> Async
             watch.event(event)
             yield event
     except GeneratorExit:
-        watch.dropped()  # as above
-        if not getattr(events, "ag_running", False):  # the loop closes it already, where the collector found both
-            await events.aclose()
+        watch.dropped()  # as above; the loop closes `events` when nobody holds it, as it does bare
         raise
     except BaseException as error:
         watch.broken(error)
@@ -107,7 +105,7 @@ async def aconversed(items: Any, watch: Watch, held: Sequence[Any] = ()) -> Asyn
                 turn, word = items.asend, (yield item)
             except GeneratorExit:
                 watch.dropped()  # as above
-                if not items.ag_running:  # as above
+                if not items.ag_running:  # the loop closes it already, where the collector found both
                     with watch.step():
                         await items.aclose()
                 raise
