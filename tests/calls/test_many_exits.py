@@ -74,9 +74,9 @@ class Books:
 
 
 def connections(client: Any) -> list[str]:
-    """The states of the pool's connections that are in use."""
-    pool = client._client._transport._pool
-    return [repr(it) for it in pool.connections if not (it.is_idle() or it.is_closed())]
+    """The pool's connections to this test's provider that are in use; the pool is the session's."""
+    pool, here = client._client._transport._pool, f":{client.base_url.port}'"
+    return [repr(it) for it in pool.connections if here in repr(it) and not (it.is_idle() or it.is_closed())]
 
 
 def leave(way: Way, client: Any, number: int) -> None:
