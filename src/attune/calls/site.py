@@ -138,8 +138,16 @@ class Site:
     def default_model(self, ground: Ground) -> str:
         """What `auto` becomes when nothing is to be decided."""
         memory = self._remember(ground)
-        target = self._some(memory)[memory.default]
-        return target.wire if self.endpoint is not None else target.handed
+        targets = self._some(memory)
+        target = targets[memory.default]
+        if self.endpoint is None:
+            return target.handed
+        if target.endpoint == self.endpoint:
+            return target.wire
+        # the default is elsewhere, and this request stays: that model as it is called here, else its own name
+        return next(
+            (it.wire for it in targets if it.endpoint == self.endpoint and it.model == target.model), target.model
+        )
 
     def targets(self, ground: Ground) -> tuple[Target, ...]:
         """Where this site's routed calls may go."""

@@ -24,7 +24,8 @@ class Speakers(Protocol):
 
 def completed(catalogue: Catalogue, target: Target, endpoint: str = "") -> Target:
     """A target with what the catalogue knows of its model; what the user said stays."""
-    info = catalogue.find(target.model, target.provider) or catalogue.find(target.model)
+    info = catalogue.find(target.alias, target.provider) if target.alias else None  # a cloud's price may hang on its id
+    info = info or catalogue.find(target.model, target.provider) or catalogue.find(target.model)
     return replace(
         target,
         endpoint=target.endpoint or endpoint,
@@ -45,6 +46,8 @@ def twins(speakers: Speakers, target: Target, clients: Sequence[Any], home: Dial
 
 
 def kin(speakers: Speakers, client: Any, home: Dialect) -> bool:
-    """Whether a request of one dialect can be made at a client: it is its own, or one of a dialect that extends it."""
+    """Whether a request of one dialect can be made at a client: it is its own, or one of a dialect with the same seam."""
     there = speakers.dialect_of(client)
-    return home.speaks(client) or isinstance(there, type(home)) or (there is not None and isinstance(home, type(there)))
+    if home.speaks(client) or isinstance(there, type(home)):
+        return True
+    return there is not None and (isinstance(home, type(there)) or type(there).guard is type(home).guard)

@@ -26,6 +26,23 @@ FAILURES: Mapping[str, FailureKind] = {
     "ContractSpendLimitReached": FailureKind.SPEND_LIMIT,
     "enforced_spend_limit_reached": FailureKind.SPEND_LIMIT,
     "contract_spend_limit_reached": FailureKind.SPEND_LIMIT,
+    # inside a stream of Bedrock (anthropic 2.12 gives its words as the error's type; AWS's InvokeModelWithResponseStream)
+    "internalServerException": FailureKind.SERVER,
+    "modelStreamErrorException": FailureKind.SERVER,
+    "modelTimeoutException": FailureKind.TIMEOUT,
+    "serviceUnavailableException": FailureKind.OVERLOADED,
+    "throttlingException": FailureKind.RATE_LIMIT,
+    "validationException": FailureKind.INVALID_REQUEST,
+    # before a request is sent: what botocore, google-auth and azure-identity raise where there is no credential, or an old one
+    "NoCredentialsError": FailureKind.AUTH,
+    "PartialCredentialsError": FailureKind.AUTH,
+    "CredentialRetrievalError": FailureKind.AUTH,
+    "TokenRetrievalError": FailureKind.AUTH,
+    "SSOTokenLoadError": FailureKind.AUTH,
+    "UnauthorizedSSOTokenError": FailureKind.AUTH,
+    "DefaultCredentialsError": FailureKind.AUTH,
+    "RefreshError": FailureKind.AUTH,
+    "ClientAuthenticationError": FailureKind.AUTH,
 }
 
 _ALONE: Mapping[str, Any] = MappingProxyType({})  # one model answered, and nothing helped it
@@ -70,9 +87,11 @@ class AnthropicDialect:
         return own or _recorded()
 
     def binding(self, request: Any) -> Binding:
-        """Files, containers, and what only the account that made it can read again; a list of fallbacks of its own."""
+        """What only the account that made it has (files, threads, what is signed); a list of fallbacks of its own."""
         body = getattr(request, "body", None)
-        return FREE if body is None else anthropic_asked.binding(body)
+        if body is None:
+            return FREE
+        return anthropic_asked.binding(body, getattr(request, "headers", None) or _ALONE)
 
     def shape(self, request: Any) -> Shape | None:
         """See `RequestReader.shape`."""

@@ -133,6 +133,7 @@ PROVIDER_WORDS: Final = MappingProxyType(
         "azure_ai": "azure",
         "bedrock": "aws",
         "fireworks_ai": "fireworks",
+        "foundry": "anthropic",  # Claude there, at Anthropic's prices
         "gcp.gemini": "google",
         "gcp.gen_ai": "google",
         "gcp.vertex_ai": "google",

@@ -10,9 +10,11 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable
+from types import NoneType
 from typing import Any
 
 _COPYING = ("copy", "with_options")
+_PLAIN = (str, int, float, NoneType)  # a region, say, that the constructor put in a looked-up name's place
 
 
 def unguarded(kind: type) -> Any:
@@ -30,7 +32,7 @@ def alike(client: Any, request: Any) -> Any:
 
 
 def _looked_up(base: type) -> frozenset[str]:
-    """What the class keeps in its instances once it was asked for: resources, which hold the client they belong to."""
+    """What the class may keep in its instances once it was asked for: mostly resources, which hold their client."""
     known = {name: value for kind in reversed(base.__mro__) for name, value in vars(kind).items()}
     return frozenset(name for name, value in known.items() if isinstance(value, functools.cached_property))
 
@@ -42,10 +44,19 @@ def _twin(client: Any, base: Any, looked_up: frozenset[str]) -> Any:
     twin = object.__new__(base)
     for name, value in slots.items():
         setattr(twin, name, value)
-    vars(twin).update({name: value for name, value in (fields or {}).items() if name not in looked_up})
+    kept = {name: value for name, value in (fields or {}).items() if name not in looked_up or isinstance(value, _PLAIN)}
+    vars(twin).update({name: _moved(value, client, twin) for name, value in kept.items()})
     if vars(twin).get("_middleware_chain") is not None:  # a closure over the client that it was made for
         twin._middleware_chain = twin._build_middleware_chain()
     return twin
+
+
+def _moved(value: Any, client: Any, twin: Any) -> Any:
+    """A resource that the constructor made, and that sends through its client: the same for the twin. All else as it is."""
+    if getattr(value, "_client", None) is not client:
+        return value
+    kind: Any = type(value)
+    return kind(twin) if any(cls.__name__.endswith("APIResource") for cls in kind.__mro__) else value
 
 
 def _same(client: Any) -> Any:
@@ -61,6 +72,12 @@ def _subclass(base: Any, request: Any, looked_up: frozenset[str]) -> Any:
             made.__class__ = guarded
         return made
 
+    def copied_alone(client: Any) -> Any:
+        it = plain(client)
+        made = copy.copy(it)
+        vars(made).update({name: _moved(value, it, made) for name, value in vars(made).items()})
+        return made
+
     def copying(method: Callable[..., Any]) -> Any:
         @functools.wraps(method)
         def copied(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -71,7 +88,7 @@ def _subclass(base: Any, request: Any, looked_up: frozenset[str]) -> Any:
     members = {
         **{name: copying(getattr(base, name)) for name in _COPYING if hasattr(base, name)},
         "request": functools.wraps(base.request)(request),
-        "__copy__": lambda self: again(copy.copy(plain(self))),
+        "__copy__": lambda self: again(copied_alone(self)),
         "__deepcopy__": lambda self, memo: again(copy.deepcopy(plain(self), memo)),
         "__reduce_ex__": lambda self, _: (_same, (plain(self),)),  # as the twin is pickled, or refused
         "__attune_inner__": base,

@@ -6,7 +6,16 @@ A new provider is one file beside this one, and a word here. The user's own dial
 from __future__ import annotations
 
 from attune.clients.anthropic import AnthropicDialect
+from attune.clients.anthropic_clouds import BedrockDialect, FoundryDialect, VertexDialect
 from attune.clients.dialect import Dialect
 from attune.clients.openai import AzureOpenAIDialect, OpenAIDialect
 
-SPOKEN: tuple[Dialect, ...] = (AnthropicDialect(), AzureOpenAIDialect(), OpenAIDialect())  # Azure's are OpenAI's, too
+# Some of the clouds' clients are Anthropic's too, and Azure's are OpenAI's: the narrower come first.
+SPOKEN: tuple[Dialect, ...] = (
+    BedrockDialect(),
+    VertexDialect(),
+    FoundryDialect(),
+    AnthropicDialect(),
+    AzureOpenAIDialect(),
+    OpenAIDialect(),
+)

@@ -214,6 +214,11 @@ class StainlessRequest:
         extra = self._options.extra_json
         return {**self._options.json_data, **extra} if extra else self._options.json_data
 
+    @property
+    def headers(self) -> Mapping[str, Any]:
+        """Those of this request alone, as the SDK has them before it sends; not to be changed."""
+        return self._options.headers or {}
+
     def send(self, target: Target, *, timeout_s: float | None) -> Any:
         """One attempt, at the target's own client where it has one."""
         changed: dict[str, Any] = {"max_retries": 0}

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, Final
 
+from attune.clients import event_frames
 from attune.clients.dialect import NOTHING, EventReader, Facts, Watch
 from attune.clients.watched import awatched, watched
 
@@ -43,6 +44,8 @@ def reader_of(
 ) -> EventReader:
     """A reader of the body's chunks. Each of `plain` marks lines of a stream that hold a piece of the answer alone."""
     kind = str(response.headers.get("content-type", ""))
+    if kind.startswith(event_frames.TYPE):
+        return event_frames.EventFrames(events)
     return EventLines(events, plain) if kind.startswith("text/event-stream") else WholeBody(read, "json" in kind)
 
 
