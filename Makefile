@@ -21,8 +21,14 @@ help: ## Say what can be asked for
 demo: $(VENV)/.installed ## Show routing, an outage and the way back, on this machine alone
 	$(BIN)/attune demo $(ARGS)
 
-test: $(VENV)/.installed-for-tests ## Run every test (PYTEST_ADDOPTS is passed on)
+# What drives real programs waits for them, by the clock: it runs by itself, after all that only wants the processor.
+test: $(VENV)/.installed-for-tests ## Run every test; ARGS="tests/calls -k stream" runs some (PYTEST_ADDOPTS is passed on)
+ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
+else
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --ignore tests/stack
+	$(BIN)/python -m pytest tests/stack
+endif
 
 check: $(VENV)/.installed-for-tests ## Lint and type-check
 	$(BIN)/ruff check .
