@@ -96,6 +96,7 @@ _STATUSES: Mapping[int, FailureKind] = {
     412: FailureKind.INVALID_REQUEST,
     413: FailureKind.TOO_LARGE,
     422: FailureKind.INVALID_REQUEST,
+    424: FailureKind.SERVER,  # a gateway (Bedrock, TGI) whose model failed at the request
     429: FailureKind.RATE_LIMIT,
     499: FailureKind.CANCELLED,
     529: FailureKind.OVERLOADED,
