@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
-from attune.clients import anthropic_asked, neighbours, stainless, tapped, unread
-from attune.clients.asked import FREE, Binding, Shape, shape_of
-from attune.clients.dialect import NOTHING, EventReader, Facts, Intercept, Request, Watch
-from attune.clients.refusals import dual
-from attune.errors import CallError, CircuitOpenError, DeadlineExceeded, StreamInterrupted
+from attune.clients import anthropic_asked, neighbours, stainless
+from attune.clients.asked import Binding
+from attune.clients.dialect import NOTHING, EventReader, Facts
+from attune.clients.generated import GeneratedDialect
 from attune.models.failures import FailureKind
 from attune.models.response import Usage
 
@@ -46,33 +45,19 @@ FAILURES: Mapping[str, FailureKind] = {
 }
 
 _ALONE: Mapping[str, Any] = MappingProxyType({})  # one model answered, and nothing helped it
-_CLIENTS = frozenset({"Anthropic", "AsyncAnthropic"})
-_ANSWERS = frozenset({"/v1/messages"})
 
 
-class AnthropicDialect:
+class AnthropicDialect(GeneratedDialect):
     """`anthropic.Anthropic` and `anthropic.AsyncAnthropic`."""
 
     name = "anthropic"
     provider = "anthropic"
     failures = FAILURES
+    package = "anthropic"
+    clients = frozenset({"Anthropic", "AsyncAnthropic"})
+    answers = frozenset({"/v1/messages"})
+    plain = (b'"content_block_delta"',)
     seams = stainless.seams("anthropic", ("Anthropic", "AsyncAnthropic"))
-
-    def speaks(self, client: Any) -> bool:
-        """By class name, so that nothing is imported."""
-        return stainless.speaks(client, "anthropic", _CLIENTS)
-
-    def endpoint(self, client: Any) -> str:
-        """The base URL."""
-        return stainless.endpoint(client)
-
-    def guard(self, client: Any, intercept: Intercept) -> Any:
-        """A guarded copy; see `stainless.guard`."""
-        return stainless.guard(client, intercept, _ANSWERS)
-
-    def catch(self, client: Any, through: Any, args: Any, kwargs: Any, *, asynchronous: bool) -> Request | None:
-        """See `Instrumentable.catch`."""
-        return stainless.catch(_ANSWERS, None, client, through, args, kwargs, asynchronous=asynchronous)
 
     def native_span(self, client: Any) -> bool:
         """Since 1.14 the SDK traces itself, if its tracer exists and a tracer provider records; and so may neighbours."""
@@ -86,22 +71,13 @@ class AnthropicDialect:
         own = isinstance(given, dict) and given.get("tracer_provider") is not None
         return own or _recorded()
 
-    def binding(self, request: Any) -> Binding:
+    def bound(self, body: Mapping[str, Any], headers: Mapping[str, Any]) -> Binding:
         """What only the account that made it has (files, threads, what is signed); a list of fallbacks of its own."""
-        body = getattr(request, "body", None)
-        if body is None:
-            return FREE
-        return anthropic_asked.binding(body, getattr(request, "headers", None) or _ALONE)
+        return anthropic_asked.binding(body, headers)
 
-    def shape(self, request: Any) -> Shape | None:
-        """See `RequestReader.shape`."""
-        body = getattr(request, "body", None)
-        return None if body is None else shape_of(body)
-
-    def native_metrics(self, client: Any) -> bool:
-        """The SDK itself measures nothing; neighbours may."""
-        del client
-        return neighbours.measure("anthropic")
+    def reader(self) -> EventReader:
+        """A reader for raw message events."""
+        return MessageEvents()
 
     def read(self, answer: Any) -> Facts:
         """A Message, or a raw response that holds one."""
@@ -118,37 +94,6 @@ class AnthropicDialect:
             empty=not answer.content,
             **read_iterations(usage),
         )
-
-    def events(self, stream: Any) -> EventReader | None:
-        """A reader for raw message events."""
-        return MessageEvents() if tapped.is_stream(stream, "anthropic") else None
-
-    def unread(self, answer: Any) -> EventReader | None:
-        """See `Unread.unread`."""
-        response = unread.body_of(answer)
-        if response is None:
-            return None
-        return unread.reader_of(response, MessageEvents(), self.read, plain=(b'"content_block_delta"',))
-
-    def hold(self, stream: Any, reader: EventReader) -> Any:
-        """See `Dialect.hold`."""
-        return tapped.hold(stream, reader)
-
-    def tap(self, stream: Any, watch: Watch, held: Sequence[Any] = ()) -> Any:
-        """See `Dialect.tap`."""
-        if (response := unread.body_of(stream)) is not None:
-            unread.tap(response, watch)
-            return stream
-        return tapped.tap(stream, watch, held)
-
-    def refusal(self, error: CallError, client: Any) -> CallError:
-        """Also an `anthropic.APIConnectionError`, `APITimeoutError` or `APIError`."""
-        nearest = "APIError"
-        if isinstance(error, (CircuitOpenError, StreamInterrupted)):
-            nearest = "APIConnectionError"
-        elif isinstance(error, DeadlineExceeded):
-            nearest = "APITimeoutError"
-        return dual(error, "anthropic", nearest, url=stainless.endpoint(client))
 
 
 def _traces_by_default() -> bool:

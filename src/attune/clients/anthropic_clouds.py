@@ -10,18 +10,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from attune.clients import stainless
 from attune.clients.anthropic import AnthropicDialect
 
 
 class AnthropicCloudDialect(AnthropicDialect):
-    """What the clouds have in common. A request of one cloud's client can be made at any other's, and at Anthropic's."""
+    """What the clouds have in common. A request of one cloud's client can be made at any other's, and at Anthropic's.
 
-    clients: frozenset[str] = frozenset()
-
-    def speaks(self, client: Any) -> bool:
-        """By class name. Foundry's are subclasses of Anthropic's, so the clouds are asked first."""
-        return stainless.speaks(client, "anthropic", self.clients)
+    Foundry's clients are subclasses of Anthropic's, so the clouds are asked first whose a client is.
+    """
 
     def native_span(self, client: Any) -> bool:
         """As Anthropic's; but who calls a cloud's model inside a function may well use the cloud's own SDK."""

@@ -7,14 +7,13 @@ Which clients, which paths, what an error means; what an answer says is read in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from attune.clients import neighbours, openai_asked, openai_chat, openai_responses, stainless, tapped, unread
-from attune.clients.asked import FREE, Binding, Shape, shape_of
-from attune.clients.dialect import NOTHING, EventReader, Facts, Intercept, Request, Watch
-from attune.clients.refusals import dual
-from attune.errors import CallError, CircuitOpenError, DeadlineExceeded, StreamInterrupted
+from attune.clients import openai_asked, openai_chat, openai_responses, stainless
+from attune.clients.asked import Binding
+from attune.clients.dialect import NOTHING, EventReader, Facts
+from attune.clients.generated import GeneratedDialect
 from attune.models.failures import FailureKind
 
 # Words in an error's `code` or `type`. Sources: the codes in the SDK's types and docstrings (openai 3.54), the error
@@ -54,55 +53,41 @@ FAILURES: Mapping[str, FailureKind] = {
     "ContentFilterFinishReasonError": FailureKind.CALLER,
 }
 
-_CLIENTS = frozenset({"OpenAI", "AsyncOpenAI"})
-_AZURE_CLIENTS = frozenset({"AzureOpenAI", "AsyncAzureOpenAI"})
-# Not among them: /responses/compact, /responses/{id}/cancel, embeddings, images, audio, assistants, files, batches.
-_ANSWERS = frozenset({"/chat/completions", "/completions", "/responses"})
 
+class OpenAIDialect(GeneratedDialect):
+    """`openai.OpenAI` and `openai.AsyncOpenAI`; Azure's clients too, as alternates that serve the same ids.
 
-class OpenAIDialect:
-    """`openai.OpenAI` and `openai.AsyncOpenAI`; Azure's clients too, as alternates that serve the same ids."""
+    The SDK makes no spans and measures nothing by itself (read in 1.109 and 3.54).
+    """
 
     name = "openai"
     provider = "openai"
     failures = FAILURES
+    package = "openai"
+    clients = frozenset({"OpenAI", "AsyncOpenAI"})  # Azure's are subclasses
+    # Not among them: /responses/compact, /responses/{id}/cancel, embeddings, images, audio, assistants, files, batches.
+    answers = frozenset({"/chat/completions", "/completions", "/responses"})
+    plain = (b'.delta"', b'"finish_reason":null')
     seams = stainless.seams("openai", ("OpenAI", "AsyncOpenAI"))
 
-    def speaks(self, client: Any) -> bool:
-        """By class name, so that nothing is imported. Azure's clients are subclasses."""
-        return stainless.speaks(client, "openai", _CLIENTS)
+    def address(self, client: Any, path: str, model: str) -> str | None:
+        """Where a request for this model goes if its path alone does not say so.
 
-    def endpoint(self, client: Any) -> str:
-        """The base URL."""
-        return stainless.endpoint(client)
+        An Azure client that was made for one deployment has it in its base URL, whatever model the body names.
+        """
+        deployment, home = getattr(client, "_azure_deployment", None), getattr(client, "_azure_endpoint", None)
+        if not deployment or home is None or deployment == model or not path.endswith("/completions"):
+            return None
+        return f"{str(home).rstrip('/')}/openai/deployments/{model}{path}"
 
-    def guard(self, client: Any, intercept: Intercept) -> Any:
-        """A guarded copy; see `stainless.guard`."""
-        return stainless.guard(client, intercept, _ANSWERS, address)
+    def bound(self, body: Mapping[str, Any], headers: Mapping[str, Any]) -> Binding:
+        """See `openai_asked.py`."""
+        del headers
+        return openai_asked.binding(body)
 
-    def catch(self, client: Any, through: Any, args: Any, kwargs: Any, *, asynchronous: bool) -> Request | None:
-        """See `Instrumentable.catch`."""
-        return stainless.catch(_ANSWERS, address, client, through, args, kwargs, asynchronous=asynchronous)
-
-    def binding(self, request: Any) -> Binding:
-        """See `RequestReader.binding`."""
-        body = getattr(request, "body", None)
-        return openai_asked.binding(body) if isinstance(body, Mapping) else FREE
-
-    def shape(self, request: Any) -> Shape | None:
-        """See `RequestReader.shape`."""
-        body = getattr(request, "body", None)
-        return shape_of(body) if isinstance(body, Mapping) else None
-
-    def native_span(self, client: Any) -> bool:
-        """The SDK makes no spans (read in 1.109 and 3.54); neighbours may."""
-        del client
-        return neighbours.record("openai")
-
-    def native_metrics(self, client: Any) -> bool:
-        """Nor does it measure."""
-        del client
-        return neighbours.measure("openai")
+    def reader(self) -> EventReader:
+        """A reader for chunks, or for the events of a response: which of both, the first event tells."""
+        return OpenAIEvents()
 
     def read(self, answer: Any) -> Facts:
         """A ChatCompletion, Completion or Response, or a raw response that holds one."""
@@ -112,58 +97,13 @@ class OpenAIDialect:
             return openai_responses.read(answer)
         return openai_chat.read(answer) if hasattr(answer, "choices") else NOTHING
 
-    def events(self, stream: Any) -> EventReader | None:
-        """A reader for chunks, or for the events of a response: which of both, the first event tells."""
-        return OpenAIEvents() if tapped.is_stream(stream, "openai") else None
-
-    def unread(self, answer: Any) -> EventReader | None:
-        """See `Unread.unread`."""
-        response = unread.body_of(answer)
-        if response is None:
-            return None
-        return unread.reader_of(response, OpenAIEvents(), self.read, plain=(b'.delta"', b'"finish_reason":null'))
-
-    def hold(self, stream: Any, reader: EventReader) -> Any:
-        """See `Dialect.hold`."""
-        return tapped.hold(stream, reader)
-
-    def tap(self, stream: Any, watch: Watch, held: Sequence[Any] = ()) -> Any:
-        """See `Dialect.tap`."""
-        if (response := unread.body_of(stream)) is not None:
-            unread.tap(response, watch)
-            return stream
-        return tapped.tap(stream, watch, held)
-
-    def refusal(self, error: CallError, client: Any) -> CallError:
-        """Also an `openai.APIConnectionError`, `APITimeoutError` or `APIError`."""
-        nearest = "APIError"
-        if isinstance(error, (CircuitOpenError, StreamInterrupted)):
-            nearest = "APIConnectionError"
-        elif isinstance(error, DeadlineExceeded):
-            nearest = "APITimeoutError"
-        return dual(error, "openai", nearest, url=stainless.endpoint(client))
-
 
 class AzureOpenAIDialect(OpenAIDialect):
     """`openai.AzureOpenAI` and `openai.AsyncAzureOpenAI`. A model there is a deployment, so there are no tier defaults."""
 
     name = "azure openai"
     provider = "azure"
-
-    def speaks(self, client: Any) -> bool:
-        """By class name."""
-        return stainless.speaks(client, "openai", _AZURE_CLIENTS)
-
-
-def address(client: Any, path: str, model: str) -> str | None:
-    """Where a request for this model goes if its path alone does not say so.
-
-    An Azure client that was made for one deployment has it in its base URL, whatever model the body names.
-    """
-    deployment, home = getattr(client, "_azure_deployment", None), getattr(client, "_azure_endpoint", None)
-    if not deployment or home is None or deployment == model or not path.endswith("/completions"):
-        return None
-    return f"{str(home).rstrip('/')}/openai/deployments/{model}{path}"
+    clients = frozenset({"AzureOpenAI", "AsyncAzureOpenAI"})
 
 
 class OpenAIEvents:
