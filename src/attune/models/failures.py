@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from attune.errors import CallError, CircuitOpenError, DeadlineExceeded, StreamInterrupted
+from attune.models.hints import retry_after_s_of, should_retry_of
 
 
 class FailureKind(StrEnum):
@@ -125,7 +126,6 @@ _UNREADABLE = frozenset({"JSONDecodeError", "APIResponseValidationError"})
 
 # What caller's code raises about its own mistakes; a provider is not to blame.
 _CALLER_ERRORS = (TypeError, ValueError, LookupError, AssertionError, AttributeError, NameError)
-_RETRY_AFTER_MAX_S = 3600.0  # a header is a hint: nothing is cooled for longer on one header's word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,10 +173,10 @@ def classify(
     headers = getattr(getattr(error, "response", None), "headers", None)
     asked = _asked(error, hook)
     kind = asked or _kind(error, status, rows or {})
-    should_retry = _should_retry(headers)
+    should_retry = should_retry_of(headers)
     if should_retry is None and (status == 409 or (asked is None and type(error).__name__ in _UNREADABLE)):
         should_retry = status == 409
-    return Failure(kind=kind, status=status, retry_after_s=_retry_after_s(headers, at_s), should_retry=should_retry)
+    return Failure(kind=kind, status=status, retry_after_s=retry_after_s_of(headers, at_s), should_retry=should_retry)
 
 
 def failure_of_word(word: str, rows: Mapping[str, FailureKind]) -> Failure:
@@ -265,37 +265,3 @@ def _words(error: BaseException) -> Iterator[Any]:
     for name in ("code", "type"):
         yield getattr(error, name, None)
         yield inner.get(name)
-
-
-def _header(headers: Any, name: str) -> str | None:
-    try:
-        value = headers.get(name)
-    except Exception:  # noqa: BLE001 - whatever an error calls its headers, reading them must not fail
-        return None
-    return value if isinstance(value, str) else None
-
-
-def _should_retry(headers: Any) -> bool | None:
-    return {"true": True, "false": False}.get((_header(headers, "x-should-retry") or "").lower())
-
-
-def _retry_after_s(headers: Any, at_s: float) -> float | None:
-    for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
-        if (text := _header(headers, name)) is None:
-            continue
-        try:
-            wait = float(text) * unit
-        except ValueError:
-            wait = _until(text, at_s)
-        if wait == wait and wait >= 0:
-            return min(wait, _RETRY_AFTER_MAX_S)
-    return None
-
-
-def _until(text: str, at_s: float) -> float:
-    from email.utils import parsedate_to_datetime  # brings sockets along: only where a date was really sent
-
-    try:
-        return parsedate_to_datetime(text).timestamp() - at_s
-    except (TypeError, ValueError, OverflowError):
-        return float("nan")
