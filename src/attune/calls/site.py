@@ -193,6 +193,8 @@ class Site:
     def _pinned(self, ground: Ground, targets: tuple[Target, ...], model: str) -> tuple[Target, ...]:
         """The named model, then the same id elsewhere: falling back there keeps the caller's word."""
         same = tuple(t for t in targets if model in (t.model, t.wire, t.written))
+        ids = {t.model for t in same}  # elsewhere it may bear another word
+        same += tuple(t for t in targets if t.model in ids and t not in same and t.endpoint not in ("", self.endpoint))
         if not same:
             named = self._named(ground, model)
             others = (target for target in self._elsewhere(ground) if target.model == named.model)
