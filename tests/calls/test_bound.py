@@ -40,10 +40,13 @@ BOUND = {
     "code execution": said({"type": "bash_code_execution_tool_result", "tool_use_id": "s", "content": {}}),
     "mcp": {"messages": HELLO, "mcp_servers": [{"type": "url", "url": "https://mcp.invalid", "name": "m"}]},
     "credit": {"messages": HELLO, "fallback_credit_token": "tok"},
+    "a thread's start": {"messages": HELLO, "thread": {"type": "create"}},
+    "a thread's next turn": {"messages": HELLO, "thread": {"type": "continue", "previous_message_id": "msg_1"}},
 }
 UNBOUND = {
     "text": {"messages": HELLO},
-    "left out": {"messages": HELLO, "container": anthropic.NOT_GIVEN, "mcp_servers": None},
+    "left out": {"messages": HELLO, "container": anthropic.NOT_GIVEN, "mcp_servers": None, "thread": None},
+    "diagnosis of a cache": {"messages": HELLO, "diagnostics": {"previous_message_id": "msg_1"}},
     "blocks": said({"type": "text", "text": "x"}, {"type": "image", "source": {"type": "base64", "data": "x"}}),
     "tools": said({"type": "tool_use", "id": "t", "name": "n", "input": {}}, {"type": "tool_result", "content": "x"}),
     "found by the caller": said({"type": "search_result", "source": "s", "title": "t", "content": []}),
@@ -60,6 +63,26 @@ def test_what_binds_to_an_account(body):
 @pytest.mark.parametrize("body", UNBOUND.values(), ids=UNBOUND)
 def test_what_binds_to_nothing(body):
     assert binding(body) == FREE
+
+
+def test_what_the_sdk_sends_beside_the_body_binds_too():
+    """Parameters that are headers on the wire, in any case; one that was left out is there all the same."""
+    assert binding({}, {"anthropic-workspace-id": "w"}) == ACCOUNT
+    assert binding({}, {"Anthropic-User-Profile-Id": "u"}) == ACCOUNT
+    assert binding({}, {"anthropic-workspace-id": anthropic.NOT_GIVEN, "anthropic-beta": "b"}) == FREE
+
+
+@pytest.mark.skipif(not hasattr(anthropic.Anthropic, "_supports_message_threads"), reason="this SDK has no threads")
+def test_a_thread_stays_where_its_first_answer_came_from(bench: Bench, other: ScriptedProvider, sandbox: Sandbox):
+    """Every turn of the SDK's own threads, the first one too: what it starts elsewhere could not be continued here."""
+    client = client_of(bench, PLAIN, other, candidates=[HAIKU])
+    thread = client.beta.messages.thread(model=HAIKU, max_tokens=9, messages=[])
+    for turn in range(2):
+        with attune.capture() as calls:
+            thread.send({"role": "user", "content": f"turn {turn}"})
+        assert [it.eliminated_by for it in calls[0].decision.candidates].count("capability") == 1
+    assert [request.body["thread"]["type"] for request in bench.provider.requests] == ["create", "continue"]
+    assert other.requests == ()
 
 
 def test_fallbacks_of_the_provider_s_own_bind_to_the_model():

@@ -46,21 +46,42 @@ def wrapped() -> None:
     assert_type(client.with_options(max_retries=0), anthropic.Anthropic)
     other = attune.wrap(
         AnthropicBedrock(),
-        candidates=["claude-haiku-5-5", attune.Target("claude-sonnet-5-5", tier=ModelTier.CAPABLE)],
-        alternates=[anthropic.Anthropic()],
+        candidates=[
+            "global.anthropic.claude-haiku-5-5",
+            attune.Target(
+                "claude-sonnet-5-5",
+                provider="bedrock",
+                alias="global.anthropic.claude-sonnet-5-5",
+                tier=ModelTier.CAPABLE,
+            ),
+        ],
+        alternates=[attune.Target("claude-sonnet-5-5", client=anthropic.Anthropic())],
         default="claude-sonnet-5-5",
         max_cost=0.01,
         max_latency_ms=3000,
         min_success_rate=0.9,
     )
     assert_type(other, AnthropicBedrock)
+    assert_type(other.messages.create(model=attune.AUTO, max_tokens=64, messages=messages), Message)
     attune.wrap(anthropic.Anthropic(), stages="no such argument")  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue]
+
+
+def wrapped_at_clouds() -> None:
+    second = attune.Target("claude-sonnet-5-5", provider="vertex", client=anthropic.AnthropicVertex(region="global"))
+    assert_type(attune.wrap(anthropic.Anthropic(), alternates=[second]), anthropic.Anthropic)
+    assert_type(attune.wrap(anthropic.AnthropicVertex(region="global")), anthropic.AnthropicVertex)
+    assert_type(attune.wrap(anthropic.AnthropicFoundry(resource="r")), anthropic.AnthropicFoundry)
+    assert_type(attune.wrap(anthropic.AnthropicBedrockMantle()), anthropic.AnthropicBedrockMantle)
+    assert_type(attune.wrap(anthropic.AnthropicAWS()), anthropic.AnthropicAWS)
+    assert_type(attune.wrap(anthropic.AnthropicGoogleCloud()), anthropic.AnthropicGoogleCloud)
 
 
 async def wrapped_async() -> None:
     client = attune.wrap(anthropic.AsyncAnthropic())
     assert_type(client, anthropic.AsyncAnthropic)
     assert_type(await client.messages.create(model=attune.AUTO, max_tokens=64, messages=messages), Message)
+    cloud = attune.wrap(anthropic.AsyncAnthropicBedrock(), candidates=["global.anthropic.claude-haiku-5-5"])
+    assert_type(cloud, anthropic.AsyncAnthropicBedrock)
     async with client.messages.stream(model=attune.AUTO, max_tokens=64, messages=messages) as stream:
         answer: Message = await stream.get_final_message()
     del answer
