@@ -66,17 +66,36 @@ class Books:
         counts["permits"] = permits
         return counts
 
-    def grown(self) -> dict[str, tuple[int, int]]:
-        """What there is more of. Connections may idle in a pool, with an end here and one at the provider."""
+    def grown(self, kept: int = 0) -> dict[str, tuple[int, int]]:
+        """What there is more of. Connections may idle in a pool, or be `kept`: one end is here, one at the provider."""
         after = self.now()
-        allowed = {name: KEPT for name in after if name.startswith("attune.models.")} | {"descriptors": 2 * AT_ONCE}
+        allowed = {name: KEPT for name in after if name.startswith("attune.models.")}
+        allowed["descriptors"] = 2 * (AT_ONCE + kept)
         return {it: (self.before[it], n) for it, n in after.items() if n > self.before[it] + allowed.get(it, 0)}
 
 
-def connections(client: Any) -> list[str]:
+def connections(client: Any) -> list[Any]:
     """The pool's connections to this test's provider that are in use; the pool is the session's."""
     pool, here = client._client._transport._pool, f":{client.base_url.port}'"
-    return [repr(it) for it in pool.connections if here in repr(it) and not (it.is_idle() or it.is_closed())]
+    return [it for it in pool.connections if here in repr(it) and not (it.is_idle() or it.is_closed())]
+
+
+def kept(bench: Bench, way: Way, client: Any) -> int:
+    """How many connections the SDK itself leaves in use; none but with the HTTP library of its older versions.
+
+    There a request that is cancelled while it gives its connection back keeps it: of 960 bare ones 24 did, of as many
+    guarded ones 18 (anthropic 0.89 on httpx 0.28).
+    """
+    there = connections(client)
+    assert there == [] or older(way.sdk)
+    for connection in there:
+        bench.loop.run(connection.aclose())
+    return len(there)
+
+
+def older(sdk: Any) -> bool:
+    """Whether it is one of those versions."""
+    return getattr(sdk.module._base_client, "httpx2", None) is None
 
 
 def leave(way: Way, client: Any, number: int) -> None:
@@ -188,7 +207,7 @@ async def several(work: Any, numbers: range, way: Way, client: Any) -> None:
 @pytest.mark.parametrize(("sdk", "calls"), [(MESSAGES, 800), (CHAT, 100), (RESPONSES, 100)], ids=str)
 def test_streams_that_are_dropped(bench: Bench, ledger: Ledger, sandbox: Sandbox, sdk, calls):
     """Mid-way, closed, with the consumer's exception, in a cycle, after a step on another thread."""
-    if getattr(sdk.module._base_client, "httpx2", None) is None:
+    if older(sdk):
         pytest.skip("a stream that the collector ends inside this HTTP library's pool locks up the bare SDK, too")
     way = Way("stream", sdk)
     client = bench.wrapped(way, candidates=candidates(way))
@@ -216,8 +235,7 @@ def test_async_streams_that_are_dropped(bench: Bench, ledger: Ledger, sandbox: S
     assert sum(counted.values()) == calls
     assert counted["neutral"] > calls * 0.8
     assert set(counted) <= {"neutral", "success"}  # some were read to their end before their reader was cancelled
-    assert connections(client) == []
-    assert books.grown() == {}
+    assert books.grown(kept(bench, way, client)) == {}
 
 
 @pytest.mark.parametrize(("sdk", "calls"), [(MESSAGES, 1800), (CHAT, 200)], ids=str)
@@ -232,10 +250,9 @@ def test_calls_that_are_cancelled(bench: Bench, ledger: Ledger, sandbox: Sandbox
     counted = Counter(outcomes)
     assert counted["neutral"] > calls / 2
     assert set(counted) <= {"neutral", "success"}
-    assert connections(client) == []
     assert len(asyncio.all_tasks(bench.loop.get_loop())) == 0
     assert all(it["failure_count"] == 0 for it in sandbox.circuits.values())
-    assert books.grown() == {}
+    assert books.grown(kept(bench, way, client)) == {}
 
 
 def test_what_is_left_is_seen(bench: Bench, ledger: Ledger):
