@@ -10,6 +10,7 @@ from typing import Any
 import anthropic
 import pytest
 from calls.clouds import AWS, BEDROCK, FOUNDRY, MANTLE, PLACES, VERTEX, Cloud, Place, Step
+from calls.sdks import CHAT
 from calls.ways import BODY, HAIKU, HELLO, SONNET, WAYS, Bench, Ledger, Way
 
 import attune
@@ -198,6 +199,18 @@ def test_a_client_of_the_same_ids_is_an_alternate_as_it_is(bench: Bench, cloud: 
         seen = bench.ask(PLAIN, client)
         assert [it.provider for it in seen.record.attempts] == ["anthropic", place.provider]
         assert len({it.circuit for it in seen.record.attempts}) == 1  # closed: the one's trouble is not the other's
+
+
+def test_a_client_whose_ids_are_its_own_is_refused_as_it_is(bench: Bench, cloud: Cloud, sandbox: Sandbox):
+    """Found when it is wrapped, and not in the outage that it was meant for."""
+    bedrock, vertex = at(BEDROCK, bench, cloud), at(VERTEX, bench, cloud)
+    for home, alternate in ((bench.sync, bedrock), (bedrock, bench.sync), (vertex, bedrock)):
+        with pytest.raises(attune.ConfigError, match=r"different ids. Say which: attune.Target\("):
+            attune.wrap(home, candidates=[HAIKU], alternates=[alternate])
+    attune.wrap(bedrock, candidates=[BEDROCK.model], alternates=[at(BEDROCK, bench, cloud)])
+    attune.wrap(bench.sync, alternates=[vertex])
+    with pytest.raises(attune.ConfigError, match="a client of the same SDK"):
+        attune.wrap(bedrock, alternates=[bench.bare(Way("plain", CHAT))])
 
 
 def test_auto_needs_candidates_where_ids_are_the_account_s(bench: Bench, cloud: Cloud, sandbox: Sandbox):

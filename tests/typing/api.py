@@ -11,7 +11,8 @@ from typing import Any, assert_type
 import anthropic
 import openai
 from anthropic import Stream
-from anthropic.lib.bedrock import AnthropicBedrock
+from anthropic.lib.bedrock import AnthropicBedrock, AnthropicBedrockMantle, AsyncAnthropicBedrock
+from anthropic.lib.vertex import AnthropicVertex
 from anthropic.types import Message, RawMessageStreamEvent
 from openai.types.chat import ChatCompletion
 
@@ -67,11 +68,11 @@ def wrapped() -> None:
 
 
 def wrapped_at_clouds() -> None:
-    second = attune.Target("claude-sonnet-5-5", provider="vertex", client=anthropic.AnthropicVertex(region="global"))
+    second = attune.Target("claude-sonnet-5-5", provider="vertex", client=AnthropicVertex(region="global"))
     assert_type(attune.wrap(anthropic.Anthropic(), alternates=[second]), anthropic.Anthropic)
-    assert_type(attune.wrap(anthropic.AnthropicVertex(region="global")), anthropic.AnthropicVertex)
+    assert_type(attune.wrap(AnthropicVertex(region="global")), AnthropicVertex)
     assert_type(attune.wrap(anthropic.AnthropicFoundry(resource="r")), anthropic.AnthropicFoundry)
-    assert_type(attune.wrap(anthropic.AnthropicBedrockMantle()), anthropic.AnthropicBedrockMantle)
+    assert_type(attune.wrap(AnthropicBedrockMantle()), AnthropicBedrockMantle)
     assert_type(attune.wrap(anthropic.AnthropicAWS()), anthropic.AnthropicAWS)
     assert_type(attune.wrap(anthropic.AnthropicGoogleCloud()), anthropic.AnthropicGoogleCloud)
 
@@ -80,8 +81,8 @@ async def wrapped_async() -> None:
     client = attune.wrap(anthropic.AsyncAnthropic())
     assert_type(client, anthropic.AsyncAnthropic)
     assert_type(await client.messages.create(model=attune.AUTO, max_tokens=64, messages=messages), Message)
-    cloud = attune.wrap(anthropic.AsyncAnthropicBedrock(), candidates=["global.anthropic.claude-haiku-5-5"])
-    assert_type(cloud, anthropic.AsyncAnthropicBedrock)
+    cloud = attune.wrap(AsyncAnthropicBedrock(), candidates=["global.anthropic.claude-haiku-5-5"])
+    assert_type(cloud, AsyncAnthropicBedrock)
     async with client.messages.stream(model=attune.AUTO, max_tokens=64, messages=messages) as stream:
         answer: Message = await stream.get_final_message()
     del answer

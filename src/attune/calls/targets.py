@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from attune.clients.dialect import Dialect
+from attune.clients.dialect import Dialect, Instrumentable
 from attune.models.call import Target
 from attune.models.registry import Catalogue
 
@@ -46,8 +46,10 @@ def twins(speakers: Speakers, target: Target, clients: Sequence[Any], home: Dial
 
 
 def kin(speakers: Speakers, client: Any, home: Dialect) -> bool:
-    """Whether a request of one dialect can be made at a client: it is its own, or one of a dialect with the same seam."""
+    """Whether a request of one dialect can be made at a client: its own, or that of a dialect with the same seams."""
     there = speakers.dialect_of(client)
     if home.speaks(client) or isinstance(there, type(home)):
         return True
-    return there is not None and (isinstance(home, type(there)) or type(there).guard is type(home).guard)
+    if there is None or isinstance(home, type(there)):
+        return there is not None
+    return isinstance(home, Instrumentable) and isinstance(there, Instrumentable) and home.seams == there.seams

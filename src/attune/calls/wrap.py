@@ -14,6 +14,7 @@ from attune.calls.guard import guard
 from attune.calls.runtime import Runtime
 from attune.calls.site import Site
 from attune.calls.targets import kin
+from attune.clients.dialect import Dialect
 from attune.errors import ConfigError
 from attune.models.call import Target
 
@@ -68,13 +69,24 @@ def wrap(
             "Decorate the function that calls it with @attune.routed, or bring a dialect: attune.configure(dialects=[...])."
         )
     for alternate in alternates:
-        if not isinstance(alternate, Target) and not kin(ground, alternate, dialect):
-            raise ConfigError(
-                f"wrap(alternates=[{type(alternate).__qualname__}]): an alternate is a client of the same SDK, or a Target."
-            )
+        if not isinstance(alternate, Target):
+            _check(ground, dialect, alternate)
     site = Site(
         dialect=dialect, client=client, candidates=candidates, alternates=alternates, default=default, scope=scope
     )
     site.check(ground)  # prices are read, and mistakes found, here rather than in the middle of a call
     guarded: ClientT = guard(client, site, (lambda: runtime) if runtime is not None else process.current)
     return guarded
+
+
+def _check(ground: Runtime, home: Dialect, alternate: Any) -> None:
+    """Refuse a client that can be no alternate as it is, here rather than in the outage that it was meant for."""
+    name = type(alternate).__qualname__
+    if not kin(ground, alternate, home):
+        raise ConfigError(f"wrap(alternates=[{name}]): an alternate is a client of the same SDK, or a Target.")
+    there = ground.dialect_of(alternate) or home
+    if there.provider != home.provider and (getattr(there, "own_ids", False) or getattr(home, "own_ids", False)):
+        raise ConfigError(
+            f"wrap(alternates=[{name}]): {home.provider} and {there.provider} call the same models by different ids. Say "
+            f"which: attune.Target(<model>, provider={there.provider!r}, client=..., alias=<its id there>)."
+        )

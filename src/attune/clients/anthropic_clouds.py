@@ -33,6 +33,7 @@ class BedrockDialect(AnthropicCloudDialect):
 
     name = "anthropic bedrock"
     provider = "bedrock"
+    own_ids = True  # "anthropic.claude-…", with a region or "global." before it, or an ARN
     clients = frozenset({
         "AnthropicBedrock", "AsyncAnthropicBedrock", "AnthropicBedrockMantle", "AsyncAnthropicBedrockMantle",
     })  # fmt: skip

@@ -188,7 +188,7 @@ class Dialect(Protocol):
     """One SDK's shape. Instances are stateless, so they are shared by threads.
 
     It may also have `native_metrics(client) -> bool`: whether another instrumentation emits the `gen_ai.client.*` metrics
-    for the request; without it, attune does.
+    for the request; without it, attune does. And `own_ids`: true where no other provider knows its models by their ids.
     """
 
     @property
