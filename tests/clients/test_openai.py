@@ -8,7 +8,7 @@ import inspect
 import json
 import operator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import openai
 import pytest
@@ -16,13 +16,14 @@ from calls.sdks import CHAT, HELLO, MESSAGES, RESPONSES
 from calls.ways import Bench, Way
 from hypothesis import given
 from hypothesis import strategies as st
+from openai.types.responses import ResponseError
 from pydantic import BaseModel
 
 import attune
 from attune.clients.dialect import NOTHING, Dialect, EventReader, Facts
 from attune.clients.openai import AzureOpenAIDialect, OpenAIDialect, OpenAIEvents
 from attune.clients.openai_chat import read_usage
-from attune.models.failures import FailureKind, classify
+from attune.models.failures import FailureKind, classify, failure_of_word
 from attune.models.response import Usage
 from attune.testing import Sandbox, empty, ok, refusal, stream_error, tool_use, truncate
 
@@ -251,7 +252,7 @@ def failed(code: str) -> dict[str, Any]:
     [
         ("server_error", "server", "failure", 2), ("rate_limit_exceeded", "rate_limit", "failure", 2),
         ("server_is_overloaded", "overloaded", "failure", 2), ("invalid_prompt", "invalid_request", "neutral", 1),
-        ("never_seen", "server", "failure", 2),
+        ("never_seen", "server", "failure", 2), ("invalid_image_url", "invalid_request", "neutral", 1),
     ],
 )  # fmt: skip
 def test_a_response_that_failed_is_a_failure_and_still_the_answer(attune_sandbox: Sandbox, code, kind, outcome, tries):
@@ -264,6 +265,15 @@ def test_a_response_that_failed_is_a_failure_and_still_the_answer(attune_sandbox
     assert calls[0].outcome == outcome
     assert attune_sandbox.faults == {}
     assert [span.attributes.get("error.type") for span in attune_sandbox.spans] == [kind] * (tries + 1)
+
+
+def test_every_word_for_a_response_that_failed_is_known():
+    """One that is not counts as the server's fault, is asked again and opens circuits: a caller's bad image must not."""
+    (codes,) = (it.annotation for name, it in ResponseError.model_fields.items() if name == "code")
+    kinds = {code: failure_of_word(code, DIALECT.failures).kind for code in get_args(codes)}
+    server = {code for code, kind in kinds.items() if kind == "server"}
+    assert server == {"server_error", "vector_store_timeout"}
+    assert {kinds[code] for code in kinds if "image" in code} == {"invalid_request"}
 
 
 def sse(*events: dict[str, Any]) -> Any:

@@ -35,6 +35,11 @@ _CODES: Mapping[str, FailureKind] = {
     "service_unavailable_error": FailureKind.OVERLOADED,
     "slow_down": FailureKind.RATE_LIMIT,
     "vector_store_timeout": FailureKind.SERVER,
+    **dict.fromkeys((
+        "empty_image_file", "failed_to_download_image", "image_content_policy_violation", "image_file_not_found",
+        "image_file_too_large", "image_parse_error", "image_too_large", "image_too_small", "invalid_base64_image",
+        "invalid_image", "invalid_image_format", "invalid_image_mode", "invalid_image_url", "unsupported_image_media_type",
+    ), FailureKind.INVALID_REQUEST),
     "DeploymentNotFound": FailureKind.NOT_FOUND,
     "NoCapacity": FailureKind.OVERLOADED,
     "RateLimitReached": FailureKind.RATE_LIMIT,
