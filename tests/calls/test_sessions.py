@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +15,7 @@ from attune.calls.sessions import IDLE_S, MOST, Sessions
 from attune.models.call import Target
 from attune.models.decision import Decision
 from attune.models.performance import Observation, Series
+from attune.models.snapshot import Snapshot
 from attune.testing import Sandbox, fail
 
 PLAIN = Way("plain")
@@ -205,6 +207,19 @@ def test_sessions_leave_questions_alone(bench: Bench, sandbox: Sandbox):
         with attune.scope(session=str(i)):
             bench.ask(PLAIN, client, messages=HELLO)
     assert len(sandbox.runtime.router._memos) == 1
+
+
+def test_a_session_keeps_no_evidence_alive(bench: Bench, sandbox: Sandbox):
+    """Each began at a moment of its own; what was known then goes with the moment."""
+    client = client_of(bench, PLAIN)
+    alive = []
+    for i in range(8):
+        with attune.scope(session=str(i)):
+            bench.ask(PLAIN, client)
+        sandbox.clock.advance(31)  # a ranking holds for 30 s
+        gc.collect()
+        alive.append(sum(isinstance(it, Snapshot) for it in gc.get_objects()))
+    assert alive[-1] <= alive[1]
 
 
 def test_the_memory_is_bounded_and_forgets_the_one_unused_for_longest():

@@ -71,7 +71,8 @@ class Sessions:
             if kept is not None and kept.place == _place(target) and now - kept.used_s <= IDLE_S:
                 kept.used_s = now
             else:
-                self._kept[key] = _Kept(_place(target), decision, now)
+                # its candidates hold the evidence of that moment, which would stay as long as the session does
+                self._kept[key] = _Kept(_place(target), replace(decision, candidates=()), now)
             self._kept.move_to_end(key)
             if len(self._kept) > MOST:
                 self._kept.popitem(last=False)
