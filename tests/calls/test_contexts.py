@@ -625,6 +625,10 @@ if __name__ == "__main__":
         gc.collect()
         exporter.clear()
         read, write = os.pipe()
+        memory = runtime.memory
+        locks = [each._lock for each in (memory.lessons, memory.sessions, memory.loops)]
+        for lock in locks:
+            lock.acquire()
         if (child := os.fork()) == 0:
             inherited = len(calls)
             answer = ask("forked")
@@ -634,6 +638,8 @@ if __name__ == "__main__":
             os.write(write, json.dumps({"answer": answer, "new": len(calls) - inherited, "routes": routes,
                                         **told(calls[inherited:], runtime)}).encode())
             os._exit(0)
+        for lock in locks:
+            lock.release()
         os.waitpid(child, 0)
         out["forked"] = json.loads(os.read(read, 1 << 16))
         held.close()
@@ -648,7 +654,10 @@ if __name__ == "__main__":
 
 
 def test_other_processes(sandbox: Sandbox, tmp_path):
-    """A forked child inherits words, and nothing to settle; a spawned one starts with neither; both take the function."""
+    """A forked child inherits words, and nothing to settle; a spawned one starts with neither; both take the function.
+
+    Whatever lock of the memory another thread held at the fork, the child does not wait for it.
+    """
     script = tmp_path / "processes.py"
     script.write_text(PROCESSES)
     ran = subprocess.run(

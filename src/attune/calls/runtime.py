@@ -283,6 +283,7 @@ class Runtime:
             self.windows = Windows(writer=uuid.uuid4().hex, max_series=self.settings.max_series)
             self.circuits = self._make_circuits()
             self.retry_budget = RetryBudget(RetryPolicy())
+            self.memory = Memory()  # another thread of the parent's may hold its locks for good
             self.abandoned.clear()
             self._executor.forget()
             if self._emitter is not None:
