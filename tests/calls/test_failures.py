@@ -9,6 +9,7 @@ import pytest
 from calls.ways import EVERY, Bench, Ledger, Way
 
 import attune
+from attune.clients.anthropic import AnthropicDialect
 from attune.testing import Sandbox, Step, cut, empty, fail, hang, malformed, refusal, refuse, stream_error
 
 
@@ -284,3 +285,16 @@ def test_a_prohibited_answer_and_an_empty_one_are_answers(
         stat = evidence(sandbox, way)
         assert (stat.samples, round(stat.s)) == (samples, successes)
     assert counted(sandbox) == {}
+
+
+def test_a_dialect_that_cannot_tell_what_binds_a_request_changes_no_outcome(
+    bench: Bench, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+):
+    """The next target is asked, as if nothing bound it."""
+    monkeypatch.setattr(AnthropicDialect, "binding", lambda self, request: 1 // 0)
+    way = Way("plain")
+    bench.provider.script(way.sdk.small, fail("server"))
+    seen = bench.ask(way, bench.wrapped(way, candidates=[way.sdk.small, way.sdk.large]))
+    assert seen.error is None
+    assert [it[0] for it in seen.tried] == [way.sdk.small, way.sdk.large]
+    assert sandbox.faults == {"reach": 1}

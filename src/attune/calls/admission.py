@@ -111,7 +111,8 @@ class Admission:
         if not self._limits.fallback or self._call.mode != "enforce":
             return False
         if failure.rule.fall_back == "any" and self._order[place].model != self._order[failed].model:
-            return not reach.binding_of(self._call.dialect, self._call.request).model
+            binding = self._call.safely("reach", reach.binding_of, self._call.dialect, self._call.request)
+            return binding is None or not binding.model
         match failure.rule.fall_back:
             case "any":
                 return True
