@@ -167,6 +167,43 @@ def test_a_response_that_is_dropped_unread(bench: Bench, ledger: Ledger):
     ledger.check(calls)
 
 
+def test_a_body_is_read_where_nobody_holds_its_response(bench: Bench, ledger: Ledger, side: Way):
+    """As in `StreamingResponse(response.http_response.aiter_bytes())`: a method keeps its response alive, as it does bare."""
+
+    async def read(client: Any) -> bytes:
+        response = await settle(client.messages.with_raw_response.create(model=HAIKU, stream=True, **BODY))
+        body = response.http_response.aiter_bytes if side.asynchronous else response.http_response.iter_bytes
+        del response
+        gc.collect()
+        return b"".join(await each(body()))
+
+    bench.provider.script(HAIKU, ok("one"), ok("one"))
+    bare = run(bench, read(bench.bare(side)))
+    with attune.capture() as calls:
+        guarded = run(bench, read(bench.wrapped(side)))
+    assert len(guarded) == len(bare)
+    assert [it.outcome for it in calls] == ["success"]
+    ledger.check(calls)
+
+
+def test_a_finalizer_of_a_half_read_body_settles_nothing(bench: Bench, ledger: Ledger, sandbox: Sandbox):
+    """It closes the body, and may run inside any line that allocates: the note it takes is settled later."""
+    client = bench.wrapped(Way("plain"))
+    with attune.capture() as calls:
+        response = client.messages.with_raw_response.create(model="auto", stream=True, **BODY)
+        chunks = response.http_response.iter_bytes(10)
+        next(chunks)
+        ring: list[Any] = [chunks]
+        ring.append(ring)
+        del chunks, ring
+        gc.collect()
+        assert response.http_response.is_closed
+        assert calls == []
+        sandbox.runtime.settle_abandoned()
+    assert [it.outcome for it in calls] == ["neutral"]
+    ledger.check(calls)
+
+
 @pytest.mark.parametrize("step", [truncate(after=1), cut(after=1), stream_error("overloaded", after=1)], ids=str)
 def test_a_body_that_breaks_is_a_failure(bench: Bench, ledger: Ledger, sandbox: Sandbox, side: Way, step: Any):
     """The caller sees what the SDK shows of it; the breaker learns."""

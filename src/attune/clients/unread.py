@@ -132,38 +132,47 @@ def _named(fields: dict[str, Any]) -> SimpleNamespace:
     return SimpleNamespace(**fields)
 
 
+def _another(kind: Any, state: dict[str, Any]) -> Any:
+    it = object.__new__(kind)
+    vars(it).update(state)
+    return it
+
+
 def tap(response: Any, watch: Watch) -> None:
     """Let `watch` see the chunks that are read of a response, and its end: read to it, broken, closed, or dropped."""
     ref: Any = weakref.ref(response)
+    kind, state = type(response), dict(vars(response))
     reading: list[Any] = []  # the generator that reads, by a weak reference: nothing here may keep the response alive
 
+    def held() -> Any:
+        """The response; where only a method of it is held, as in `response().iter_bytes()`, the same body in another."""
+        return it if (it := ref()) is not None else _another(kind, state)
+
     def iter_bytes(chunk_size: int | None = None) -> Iterator[bytes]:
-        it = ref()
-        chunks = watched(type(it).iter_bytes(it, chunk_size), watch)
+        chunks = watched(kind.iter_bytes(held(), chunk_size), watch)
         reading[:] = [weakref.ref(chunks)]
         return chunks
 
     def aiter_bytes(chunk_size: int | None = None) -> AsyncIterator[bytes]:
-        it = ref()
-        chunks = awatched(type(it).aiter_bytes(it, chunk_size), watch)
+        chunks = awatched(kind.aiter_bytes(held(), chunk_size), watch)
         reading[:] = [weakref.ref(chunks)]
         return chunks
 
     def left() -> None:
         """Closed by the caller; at its end a body closes itself, while its generator runs."""
         chunks = reading[0]() if reading else None
-        if not (getattr(chunks, "gi_running", False) or getattr(chunks, "ag_running", False)):
+        if reading and chunks is None:
+            watch.dropped()  # the generator is gone or going: this may be its finalizer, which closes the body
+        elif not (getattr(chunks, "gi_running", False) or getattr(chunks, "ag_running", False)):
             watch.closed()
 
     def close() -> None:
         left()
-        if (it := ref()) is not None:
-            type(it).close(it)
+        kind.close(held())
 
     async def aclose() -> None:
         left()
-        if (it := ref()) is not None:
-            await type(it).aclose(it)
+        await kind.aclose(held())
 
     for put in (iter_bytes, aiter_bytes, close, aclose):
         setattr(response, put.__name__, put)
