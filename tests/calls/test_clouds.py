@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -439,6 +440,56 @@ def test_prices_are_those_of_the_id_that_is_sent(bench: Bench, cloud: Cloud, san
         only = [attune.Target(HAIKU, provider="bedrock", client=there, alias=alias)]
         costs.append(bench.ask(PLAIN, bench.wrapped(PLAIN, candidates=only)).record.cost)
     assert costs[1] == pytest.approx(1.1 * costs[0])
+
+
+def test_a_deployment_s_name_sets_no_price(bench: Bench, cloud: Cloud, sandbox: Sandbox):
+    """It is what its owner called it, and may well be another model's name."""
+    named = attune.Target(HAIKU, provider="foundry", client=at(FOUNDRY, bench, cloud), alias=SONNET)
+    cost = bench.ask(PLAIN, bench.wrapped(PLAIN, candidates=[named])).record.cost
+    assert cost == pytest.approx(usd(input_mtok=0.1, output_mtok=0.5))
+    assert cloud.models == [SONNET]
+
+
+@pytest.mark.parametrize("way", WAYS[:2], ids=repr)
+def test_helpers_and_raw_responses_fall_back_too(bench: Bench, cloud: Cloud, sandbox: Sandbox, way: Way):
+    """What the SDK's own classes make of an answer, they make of the other cloud's."""
+    client = bench.wrapped(way, candidates=[HAIKU], alternates=[target(VERTEX, at(VERTEX, bench, cloud, way))])
+
+    def trouble() -> None:
+        bench.provider.script(HAIKU, fail("overloaded", should_retry=False))
+
+    async def awaited() -> list[Any]:
+        trouble()
+        raw = await client.messages.with_raw_response.create(model="auto", **BODY)
+        trouble()
+        parsed = raw.parse()  # to be awaited since 1.0
+        async with client.messages.stream(model="auto", **BODY) as stream:
+            return [await parsed if inspect.isawaitable(parsed) else parsed, await stream.get_final_message()]
+
+    def asked() -> list[Any]:
+        trouble()
+        raw = client.messages.with_raw_response.create(model="auto", **BODY)
+        trouble()
+        with client.messages.stream(model="auto", **BODY) as stream:
+            return [raw.parse(), stream.get_final_message()]
+
+    answers = bench.loop.run(awaited()) if way.asynchronous else asked()
+    assert [answer.content[0].text for answer in answers] == ["hello there"] * 2
+    assert cloud.models == [VERTEX.model] * 2
+
+
+def test_whose_spans_an_attempt_meets(bench: Bench, cloud: Cloud, monkeypatch: pytest.MonkeyPatch):
+    """The SDK traces these clients as its others; inside a function, nobody knows with whose SDK a cloud is called."""
+    from attune.clients import anthropic as home
+    from attune.clients.anthropic import AnthropicDialect
+    from attune.clients.anthropic_clouds import BedrockDialect
+
+    monkeypatch.setattr(home, "_recorded", lambda: True)
+    client = at(BEDROCK, bench, cloud)
+    assert BedrockDialect().native_span(client) is (getattr(client, "_tracer", None) is not None)
+    assert not BedrockDialect().native_span(None)
+    assert not BedrockDialect().native_metrics(None)
+    assert AnthropicDialect().native_span(None) is hasattr(client, "_tracer")
 
 
 def test_routing_chooses_among_clouds(bench: Bench, cloud: Cloud, sandbox: Sandbox):

@@ -24,7 +24,9 @@ class Speakers(Protocol):
 
 def completed(catalogue: Catalogue, target: Target, endpoint: str = "") -> Target:
     """A target with what the catalogue knows of its model; what the user said stays."""
-    info = catalogue.find(target.alias, target.provider) if target.alias else None  # a cloud's price may hang on its id
+    info = None
+    if target.alias and target.model in target.alias:  # a cloud's price may hang on more of its id
+        info = catalogue.find(target.alias, target.provider)
     info = info or catalogue.find(target.model, target.provider) or catalogue.find(target.model)
     return replace(
         target,
