@@ -192,6 +192,28 @@ def test_each_cloud_has_circuits_of_its_own(bench: Bench, cloud: Cloud, sandbox:
     assert isinstance(refused.value, attune.CircuitOpenError)
 
 
+def test_a_cloud_that_cannot_be_reached_is_left_alone(bench: Bench, cloud: Cloud, sandbox: Sandbox):
+    """Its own circuit opens after five calls, which the other cloud answered all the same."""
+    down = at(BEDROCK, bench, cloud).with_options(base_url="http://127.0.0.1:9", max_retries=0)
+    home = attune.Target(BEDROCK.model, client=bench.sync, alias=HAIKU, price=(1, 5))
+    client = attune.wrap(down, candidates=[BEDROCK.model], alternates=[home])
+    tried = [where(bench.ask(PLAIN, client, BEDROCK.model)) for _ in range(6)]
+    assert tried[0] == [("bedrock", "failure", "connection"), ("anthropic", "success", None)]
+    assert tried[5] == [("anthropic", "success", None)]
+    status = CircuitBreaker().get_status()
+    assert (status["bedrock"]["state"], status["anthropic"]["state"]) == ("open", "closed")
+
+
+def test_two_clients_of_one_provider_can_be_told_apart(bench: Bench, cloud: Cloud, sandbox: Sandbox):
+    """Anthropic's platform on AWS is provider `anthropic`, unless its Target says otherwise."""
+    there = attune.Target(HAIKU, provider="anthropic-aws", client=at(AWS, bench, cloud))
+    client = bench.wrapped(PLAIN, candidates=[HAIKU], alternates=[there])
+    bench.provider.script(HAIKU, fail("overloaded", should_retry=False))
+    seen = bench.ask(PLAIN, client)
+    assert where(seen) == [("anthropic", "failure", "overloaded"), ("anthropic-aws", "success", None)]
+    assert seen.record.cost == pytest.approx(usd(input_mtok=0.1, output_mtok=0.5))
+
+
 def test_a_client_of_the_same_ids_is_an_alternate_as_it_is(bench: Bench, cloud: Cloud, sandbox: Sandbox):
     """Foundry's deployments bear the models' names, and Anthropic's platform on AWS has the ids themselves."""
     for place in (FOUNDRY, AWS):
