@@ -23,6 +23,15 @@ def models(seen) -> list[str]:
     return [it[0] for it in seen.tried]
 
 
+def test_a_content_filter_s_refusal_is_not_remembered(bench: Bench, ledger: Ledger):
+    """It speaks of one text: the next request of the same shape is asked of the same model."""
+    client = bench.wrapped(PLAIN, candidates=THREE, default=OPUS)
+    bench.provider.script(HAIKU, fail("invalid_request", error_code="content_filter"))
+    seen = [bench.ask(PLAIN, client) for _ in range(2)]
+    assert [models(it) for it in seen] == [[HAIKU, OPUS], [HAIKU]]
+    ledger.check([record for it in seen for record in it.records])
+
+
 @pytest.fixture(autouse=True)
 def _proven(sandbox: Sandbox) -> None:
     """All three answer well, so that the cheapest would be chosen each time, but for what it refused."""

@@ -95,7 +95,7 @@ class Admission:
     def _remember(self, answered: Target) -> None:
         """What a target refused and the default answered, routing had caused: the next such request goes elsewhere."""
         for place, failure in self._failures.items():
-            if failure.rule.fall_back == "default" and self._order[place] is not answered:
+            if failure.rule.fall_back == "default" and not failure.particular and self._order[place] is not answered:
                 reach.learn(self._call, self._order[place], failure.kind)
 
     def _untried(self) -> Iterator[int]:

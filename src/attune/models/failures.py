@@ -121,6 +121,12 @@ _CODES: Mapping[str, FailureKind] = {
     "timeout_error": FailureKind.TIMEOUT,
 }
 
+# Such words for what this one request says or shows, and another of the same shape need not.
+_PARTICULAR = frozenset({
+    "bio_policy", "content_filter", "content_policy_violation", "failed_to_download_image", "image_content_policy_violation",
+    "image_file_not_found", "invalid_image_url", "invalid_prompt", "misalignment_policy_violation",
+})  # fmt: skip
+
 # An answer that came whole and cannot be read was paid for, and no SDK asks the same target again.
 _UNREADABLE = frozenset({"JSONDecodeError", "APIResponseValidationError"})
 
@@ -133,13 +139,15 @@ class Failure:
     """One classified error: its kind, and what the response around it said.
 
     `status` is the HTTP status or None; `retry_after_s` the wait the provider asked for (0..3600 s) or None;
-    `should_retry` what `x-should-retry` said, None where it said nothing.
+    `should_retry` what `x-should-retry` said, None where it said nothing; `particular` whether it is about what this one
+    request says, by the provider's word for it, so that it tells nothing of others that look alike.
     """
 
     kind: FailureKind
     status: int | None = None
     retry_after_s: float | None = None
     should_retry: bool | None = None
+    particular: bool = False
 
     @property
     def rule(self) -> Rule:
@@ -176,12 +184,20 @@ def classify(
     should_retry = should_retry_of(headers)
     if should_retry is None and (status == 409 or (asked is None and type(error).__name__ in _UNREADABLE)):
         should_retry = status == 409
-    return Failure(kind=kind, status=status, retry_after_s=retry_after_s_of(headers, at_s), should_retry=should_retry)
+    refused = kind is FailureKind.INVALID_REQUEST
+    return Failure(
+        kind=kind,
+        status=status,
+        retry_after_s=retry_after_s_of(headers, at_s),
+        should_retry=should_retry,
+        particular=refused and any(isinstance(word, str) and word in _PARTICULAR for word in _words(error)),
+    )
 
 
 def failure_of_word(word: str, rows: Mapping[str, FailureKind]) -> Failure:
     """What an answer means that says it failed, by its own word for the reason; an unknown word is the server's fault."""
-    return Failure(kind=rows.get(word) or _CODES.get(word) or FailureKind.SERVER)
+    kind = rows.get(word) or _CODES.get(word) or FailureKind.SERVER
+    return Failure(kind=kind, particular=word in _PARTICULAR)
 
 
 def _asked(error: BaseException, hook: Classify | None) -> FailureKind | None:
