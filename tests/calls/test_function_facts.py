@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import anthropic
@@ -107,3 +109,13 @@ def test_a_takeover_falls_back_in_the_order_of_merit(sandbox: Sandbox):
         client.close()
     order = [(it.provider, it.model) for it in calls[0].attempts]
     assert answered == order[-1][1] == SONNET  # nothing is known of either: the cheaper one first
+
+
+def test_classes_that_are_made_for_each_call_go_with_it(sandbox: Sandbox):
+    """Answers of a class of their own, as `pydantic.create_model` makes them: few stay in memory."""
+    ask = attune.routed(workflow="w", candidates=["m"], provider="mine")(
+        lambda *, model="auto": type("Answer", (), {})()
+    )
+    made = [weakref.ref(type(ask())) for _ in range(400)]
+    gc.collect()
+    assert sum(kind() is not None for kind in made) <= 256

@@ -16,7 +16,7 @@ MARKED = {
     "attune.calls.settings:_adapter": "one compiled validator for each setting: a pure function of the setting's name",
     "attune.calls.start:_limits": "one frozen Limits for each combination of settings: a pure function of them",
     "attune.calls.identity:_cell": "the text of a cell: a pure function of its series, at most 4096 of them",
-    "attune.clients.tapped:_is_stream_type": "one answer for each class: a pure function of it",
+    "attune.clients.tapped:_is_stream_type": "one answer for each class: a pure function of it, at most 256 of them",
     "attune.clients.unread:_is_raw_type": "the same",
     "attune.clients.refusals:_dual_class": "one class for each pair of bases, since `except` and pickle compare identity",
 }

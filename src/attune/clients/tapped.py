@@ -27,7 +27,7 @@ def _raw(value: Any) -> Any:
     return getattr(value, "_raw_stream", value)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)  # programs make classes as they go: these are kept alive here
 def _is_stream_type(kind: Any, package: str) -> bool:
     return any(
         cls.__name__ in ("Stream", "AsyncStream") and cls.__module__.partition(".")[0] == package

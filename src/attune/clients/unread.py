@@ -28,7 +28,7 @@ def is_raw(value: Any) -> bool:
     return bool(_is_raw_type(kind))
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)  # programs make classes as they go: these are kept alive here
 def _is_raw_type(kind: Any) -> bool:
     return any(cls.__name__.endswith("APIResponse") for cls in kind.__mro__)
 
