@@ -8,6 +8,7 @@ import contextvars
 import copy
 import gc
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -873,3 +874,27 @@ def test_a_function_that_is_decorated_twice(sandbox: Sandbox):
         ("inside", "success", 1),
         ("outside", "success", 1),
     ]
+
+
+def test_a_forked_child_ends_no_call_of_its_parent_s(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch):
+    """A coroutine that was under way at the fork is in both processes: one of them tells of it."""
+
+    class Wait:
+        def __await__(self):
+            yield
+
+    @attune.routed(workflow="w", candidates=["m"], provider="mine")
+    async def ask(*, model: str = attune.AUTO) -> None:
+        await Wait()
+
+    told = []
+    for pid in (os.getpid() + 1, os.getpid()):
+        with attune.capture() as calls:
+            running = ask()
+            running.send(None)
+            with monkeypatch.context() as elsewhere:
+                elsewhere.setattr(os, "getpid", lambda pid=pid: pid)
+                running.close()
+                sandbox.runtime.settle_abandoned()
+        told.append([it.outcome for it in calls])
+    assert told == [[], ["neutral"]]

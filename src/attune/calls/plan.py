@@ -7,6 +7,7 @@ the same steps. It performs nothing itself and knows no clock, client or signal 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -100,7 +101,9 @@ class Dropped:
         self._whole = whole
 
     def closed(self) -> None:
-        """End what is open: as cancelled."""
+        """End what is open: as cancelled. A copy of it in a forked child is not ended: the call is the parent's."""
+        if self._call.pid != os.getpid():
+            return
         if self._whole:
             _close(self._call, GeneratorExit())
         for attempt in self._call.tries:

@@ -80,7 +80,7 @@ class Runtime:
         self._emitter: Any = None
         self._catalogue: Catalogue | None = None
         self._lock = threading.Lock()
-        self._pid = os.getpid()
+        self.pid = os.getpid()
         self._background = Background(
             settings,
             live,
@@ -147,7 +147,7 @@ class Runtime:
 
     def enter(self) -> None:
         """What every call does first: notice a fork, settle what was dropped, and see that the background runs."""
-        if self._pid != os.getpid():
+        if self.pid != os.getpid():
             self._after_fork()
         if self.abandoned:
             self.abandoned.settle()
@@ -275,7 +275,7 @@ class Runtime:
     def _after_fork(self) -> None:
         """A child is another writer: its rows are its own, the parent's come to it through the store."""
         with self._lock:
-            if self._pid == os.getpid():
+            if self.pid == os.getpid():
                 return
             self._background.forget()
             self.ids = random.Random()
@@ -288,7 +288,7 @@ class Runtime:
             self._executor.forget()
             if self._emitter is not None:
                 self._emitter.forget()
-            self._pid = os.getpid()
+            self.pid = os.getpid()
 
 
 def _target(catalogue: Catalogue, candidate: str | Target) -> Target:

@@ -62,6 +62,7 @@ class Call:
         self.pinned = pinned
         self.session = session
         self.hook = hook
+        self.pid = runtime.pid  # whose it is to settle: a forked child has a copy
         self.started_s = self.now_s()
         self.at_us = int(runtime.clock.time() * 1e6)
         self.timeout_s, self.deadline_s = timeout_s, None if timeout_s is None else self.started_s + timeout_s
