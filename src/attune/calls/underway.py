@@ -58,8 +58,7 @@ class Call:
         self.request = request
         self.dialect = dialect
         self.question = question
-        self.mode = mode
-        self.pinned = pinned
+        self.mode, self.pinned = mode, pinned
         self.session = session
         self.hook = hook
         self.pid = runtime.pid  # whose it is to settle: a forked child has a copy
