@@ -45,6 +45,16 @@ def test_a_file_is_not_read_by_lines(tmp_path):
         assert file.read() == b"one\ntwo\n"
 
 
+def test_a_body_that_contains_itself_is_the_sdk_s_to_refuse(bench: Bench):
+    """Looked at to a limit, and refused in the SDK's own words."""
+    messages: list[Any] = []
+    messages.append({"role": "user", "content": messages})
+    for client in (bench.bare(PLAIN), attune.wrap(bench.bare(PLAIN))):
+        with pytest.raises(ValueError, match="Circular reference"):
+            client.messages.create(model=HAIKU, max_tokens=9, messages=messages)
+    assert not bench.provider.requests
+
+
 @pytest.mark.parametrize("model", [HAIKU, "auto"])
 def test_each_attempt_sends_what_an_iterator_gave(bench: Bench, model):
     """The first too, whoever had to look into the body before."""

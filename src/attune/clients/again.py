@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Final
 
 # id() of the body that an attempt is being sent with: no seam of ours catches that request again.
 sending: ContextVar[int] = ContextVar("attune_sending", default=0)
+_MOST: Final = 1_000_000  # values looked at in a body: one that contains itself never ends, and is the SDK's to refuse
 _PLAIN = frozenset({str, int, float, bool, bytes, type(None)})
 
 
@@ -31,7 +32,9 @@ def _iterates(value: Any) -> bool:
 def _read_once(body: Any) -> bool:
     """Whether there is an iterator in it. One loop, without copies: bodies are long, and nearly none has one."""
     parts = [body]
-    while parts:
+    for _ in range(_MOST):
+        if not parts:
+            return False
         part = parts.pop()
         kind: Any = type(part)
         if kind in _PLAIN:
