@@ -14,6 +14,7 @@ import pytest
 from calls.ways import BODY, HAIKU, SONNET, Bench, Ledger, Way
 
 import attune
+from attune.calls.reading import CarefulReader
 from attune.clients.unread import EventLines, WholeBody
 from attune.testing import Sandbox, cut, ok, stream_error, truncate
 
@@ -237,6 +238,19 @@ def test_an_answer_that_is_cut_is_a_failure(bench: Bench, ledger: Ledger, sandbo
     ledger.check(calls)
 
 
+def test_a_body_that_cannot_be_understood_is_the_caller_s_all_the_same(attune_sandbox: Sandbox):
+    """JSON nested deeper than the parser goes: its bytes come out, and nothing of ours."""
+    body = b"[" * 200_000 + b"]" * 200_000
+    for faulty in (False, True):
+        reader = CarefulReader(
+            Faulty() if faulty else WholeBody(lambda answer: answer, True), attune_sandbox.runtime.fault
+        )
+        reader.feed(body)
+        assert reader.done is faulty
+        assert reader.text == ""
+    assert attune_sandbox.faults == {"dialect": 2}
+
+
 def test_types_are_the_sdk_s(bench: Bench, sandbox: Sandbox):
     """The response, its HTTP response, and what it parses to."""
     for client in (bench.bare(Way("plain")), bench.wrapped(Way("plain"))):
@@ -262,6 +276,19 @@ class Reader:
 
     def facts(self) -> Any:
         return attune
+
+
+class Faulty(Reader):
+    """Somebody's own."""
+
+    done = property(lambda self: 1 // 0)
+    text = property(lambda self: 1 // 0)
+
+    def __init__(self) -> None:
+        self.fed: list[str] = []
+
+    def feed(self, event: Any) -> None:
+        """Nothing is wrong yet."""
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])

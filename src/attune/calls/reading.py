@@ -25,17 +25,31 @@ class CarefulReader:
     @property
     def content(self) -> bool:
         """Whether content has passed; a blind reader holds nothing back."""
-        return self._blind or self._reader.content
+        if self._blind:
+            return True
+        try:
+            return self._reader.content
+        except Exception as fault:  # noqa: BLE001 - law 5: what we cannot tell is still the caller's
+            return self._blinded(fault)
 
     @property
     def done(self) -> bool:
         """Whether the terminal event has passed; a blind reader cannot say that it has not."""
-        return self._blind or self._reader.done
+        if self._blind:
+            return True
+        try:
+            return self._reader.done
+        except Exception as fault:  # noqa: BLE001 - as above
+            return self._blinded(fault)
 
     @property
     def text(self) -> str:
         """The text that has been understood."""
-        return self._reader.text
+        try:
+            return self._reader.text
+        except Exception as fault:  # noqa: BLE001 - as above
+            self._blinded(fault)
+            return ""
 
     def feed(self, event: Any) -> None:
         """Take one event in."""
@@ -44,8 +58,7 @@ class CarefulReader:
         try:
             self._reader.feed(event)
         except Exception as fault:  # noqa: BLE001 - law 5: an event we cannot read is still the caller's
-            self._blind = True
-            self._on_fault("dialect", fault)
+            self._blinded(fault)
 
     def facts(self) -> Facts:
         """What has been understood; nothing, once an event was not."""
@@ -56,3 +69,8 @@ class CarefulReader:
         except Exception as fault:  # noqa: BLE001 - as above
             self._on_fault("dialect", fault)
             return NOTHING
+
+    def _blinded(self, fault: Exception) -> bool:
+        self._blind = True
+        self._on_fault("dialect", fault)
+        return True

@@ -124,7 +124,7 @@ class WholeBody:
     def _answer(self) -> Any:
         try:
             return json.loads(b"".join(self._chunks), object_hook=_named)
-        except ValueError:
+        except (ValueError, RecursionError):  # RecursionError: nested too deeply to be read here
             return None
 
 
