@@ -143,6 +143,7 @@ def tap(response: Any, watch: Watch) -> None:
     ref: Any = weakref.ref(response)
     kind, state = type(response), dict(vars(response))
     reading: list[Any] = []  # the generator that reads, by a weak reference: nothing here may keep the response alive
+    noted: list[bool] = []  # the finalizer has been here; whoever closes after it is the caller
 
     def held() -> Any:
         """The response; where only a method of it is held, as in `response().iter_bytes()`, the same body in another."""
@@ -161,7 +162,8 @@ def tap(response: Any, watch: Watch) -> None:
     def left() -> None:
         """Closed by the caller; at its end a body closes itself, while its generator runs."""
         chunks = reading[0]() if reading else None
-        if reading and chunks is None:
+        if reading and chunks is None and not noted:
+            noted.append(True)
             watch.dropped()  # the generator is gone or going: this may be its finalizer, which closes the body
         elif not (getattr(chunks, "gi_running", False) or getattr(chunks, "ag_running", False)):
             watch.closed()
