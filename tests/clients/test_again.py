@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import inspect
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from calls.ways import BODY, HAIKU, Bench, Way
 
 import attune
-from attune.clients.again import repeatable
+from attune.clients.again import repeatable, send, sending
 from attune.testing import fail
 
 PLAIN = Way("plain")
@@ -33,6 +34,20 @@ def test_iterators_are_read_once_and_wherever_they_are():
     body = {"messages": iter([{"content": (word for word in "ab")}]), "tools": (iter([1]),)}
     kept = repeatable(Options(json_data=body)).json_data
     assert kept == {"messages": [{"content": ["a", "b"]}], "tools": [[1]]}
+
+
+def test_a_context_that_was_born_in_a_send_forgets_its_body():
+    """A task keeps the context it was born in; a later body at the same address is another request."""
+    options, born = Options(json_data={"model": "m"}), []
+
+    def through(cast_to: Any, options: Any) -> str:
+        assert list(sending.get()) == [options.json_data]
+        born.append(contextvars.copy_context())
+        return "answer"
+
+    assert send(through, None, options, {}, 0, renew=False) == "answer"
+    assert list(born[0].run(sending.get)) == []
+    assert list(sending.get()) == []
 
 
 def test_a_file_is_not_read_by_lines(tmp_path):

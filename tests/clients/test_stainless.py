@@ -291,3 +291,15 @@ def test_a_client_of_another_sdk_cannot_serve_the_request(bench: Bench):
     for words in ({"candidates": [HAIKU, elsewhere]}, {"alternates": [elsewhere]}):
         with pytest.raises(attune.ConfigError, match=r"@attune\.routed"):
             bench.wrapped(Way("plain"), **words)
+
+
+def test_a_fault_at_the_seam_is_counted_and_the_request_goes_on(bench: Bench, sandbox: Sandbox, monkeypatch):
+    """A request that cannot be read is the SDK's alone."""
+
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("attune's own")
+
+    client = bench.wrapped(Way("plain"))
+    monkeypatch.setattr(stainless, "_body", broken)
+    assert client.messages.create(model=HAIKU, **BODY).model == HAIKU
+    assert sandbox.faults == {"seam": 1}

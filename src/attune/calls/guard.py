@@ -17,7 +17,7 @@ from attune.calls.runtime import Runtime
 from attune.calls.site import Site
 from attune.calls.start import limits_of, start
 from attune.calls.underway import Call
-from attune.clients.dialect import Intercept, Request
+from attune.clients.dialect import Request
 from attune.errors import ConfigError
 from attune.models.call import AUTO
 
@@ -26,21 +26,30 @@ log = logging.getLogger("attune")
 
 def guard(client: Any, site: Site, find: Callable[[], Runtime]) -> Any:
     """A guarded copy of a client. `find` gives the runtime, asked at each call."""
-    return site.dialect.guard(client, interceptor(site, find))
+    return site.dialect.guard(client, Interceptor(site, find))
 
 
-def interceptor(site: Site, find: Callable[[], Runtime]) -> Intercept:
-    """What becomes of a request that was caught at `site`."""
+class Interceptor:
+    """What becomes of a request that was caught at `site`. `find` gives the runtime, asked at each call."""
 
-    def intercept(request: Request) -> Any:
-        runtime = find()
+    __slots__ = ("_find", "_site")
+
+    def __init__(self, site: Site, find: Callable[[], Runtime]) -> None:
+        self._site = site
+        self._find = find
+
+    def __call__(self, request: Request) -> Any:
+        """Let a driver run the request's plan; without one it goes on as it was written, with `auto` replaced."""
+        runtime, site = self._find(), self._site
         routed = request.answers and runtime.settings.mode != "off"
         steps = _steps(runtime, site, request) if routed else None
         if steps is None:
             return request.untouched(site.default_model(runtime) if request.model == AUTO else request.model)
         return (adrive if request.asynchronous else drive)(steps, runtime.clock)
 
-    return intercept
+    def fault(self, error: Exception) -> None:
+        """The seam itself failed: counted, and the request goes on without us."""
+        self._find().fault("seam", error)
 
 
 def _steps(runtime: Runtime, site: Site, request: Request) -> Plan | None:

@@ -18,10 +18,10 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type:
 
 from attune.calls import default as process
 from attune.calls.context import Scope, checked, refuse_other
-from attune.calls.guard import interceptor
+from attune.calls.guard import Interceptor
 from attune.calls.runtime import Runtime
 from attune.calls.site import Site
-from attune.clients.dialect import Instrumentable, Intercept
+from attune.clients.dialect import Instrumentable
 from attune.errors import ConfigError
 from attune.models.call import Target
 
@@ -105,7 +105,7 @@ class AttuneInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the package
             if isinstance(dialect, Instrumentable)
         ]
         self._find = process.current if runtime is None else lambda: runtime
-        self._guards = tuple(_Guard(site.dialect, site, interceptor(site, self._find)) for site in sites)
+        self._guards = tuple(_Guard(site.dialect, site, Interceptor(site, self._find)) for site in sites)
         self._patch()
         for module in {module for guard in self._guards for module, _ in guard.dialect.seams} - self._awaited:
             self._awaited.add(module)  # such a hook stays for good: one is enough
@@ -152,7 +152,7 @@ class AttuneInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # the package
                     continue
                 request = guard.dialect.catch(client, wrapped, args, kwargs, asynchronous=asynchronous)
             except Exception as fault:  # noqa: BLE001 - law 5: an SDK that came to look different is not guarded
-                self._find().fault("seam", fault)
+                guard.intercept.fault(fault)
                 break
             return wrapped(*args, **kwargs) if request is None else guard.intercept(request)
         return wrapped(*args, **kwargs)
@@ -163,7 +163,7 @@ class _Guard(NamedTuple):
 
     dialect: Any
     site: Site
-    intercept: Intercept
+    intercept: Interceptor
 
 
 class _Patch:

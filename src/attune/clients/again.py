@@ -7,12 +7,13 @@ makes each attempt with that loop off, so it sees to both here. This file counts
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Final
 
-# id() of the body that an attempt is being sent with: no seam of ours catches that request again.
-sending: ContextVar[int] = ContextVar("attune_sending", default=0)
+# The body that an attempt is being sent with: no seam of ours catches that request again. It is taken out of its cell
+# afterwards, since a task that was born meanwhile keeps the cell.
+sending: ContextVar[Sequence[Any]] = ContextVar("attune_sending", default=())
 _MOST: Final = 1_000_000  # values looked at in a body: one that contains itself never ends, and is the SDK's to refuse
 _PLAIN = frozenset({str, int, float, bool, bytes, type(None)})
 
@@ -69,7 +70,8 @@ def send(through: Any, cast_to: Any, options: Any, kwargs: Mapping[str, Any], re
 
     `retries`: how often it was made before. `renew`: once, a token that is refused may be replaced.
     """
-    token, fresh = sending.set(id(options.json_data)), renew
+    cell, fresh = [options.json_data], renew
+    token = sending.set(cell)
     try:
         while True:
             try:
@@ -79,12 +81,14 @@ def send(through: Any, cast_to: Any, options: Any, kwargs: Mapping[str, Any], re
                     raise
             fresh = False
     finally:
+        cell.clear()
         sending.reset(token)
 
 
 async def asend(through: Any, cast_to: Any, options: Any, kwargs: Mapping[str, Any], retries: int, renew: bool) -> Any:
     """The same, awaited."""
-    token, fresh = sending.set(id(options.json_data)), renew
+    cell, fresh = [options.json_data], renew
+    token = sending.set(cell)
     try:
         while True:
             try:
@@ -94,6 +98,7 @@ async def asend(through: Any, cast_to: Any, options: Any, kwargs: Mapping[str, A
                     raise
             fresh = False
     finally:
+        cell.clear()
         with contextlib.suppress(ValueError):  # dropped unfinished, and closed in another context
             sending.reset(token)
 

@@ -69,7 +69,12 @@ def guard(client: Any, intercept: Intercept, answers: frozenset[str], address: A
 
     def request(self: Any, cast_to: Any, options: Any, **kwargs: Any) -> Any:
         through = MethodType(base.request, self)
-        caught = _caught(answers, address, self, through, cast_to, options, kwargs, asynchronous=asynchronous)
+        try:
+            caught = _caught(answers, address, self, through, cast_to, options, kwargs, asynchronous=asynchronous)
+        except Exception as fault:  # noqa: BLE001 - law 5: a request that cannot be read is the SDK's alone
+            caught = None
+            if (tell := getattr(intercept, "fault", None)) is not None:
+                tell(fault)
         return through(cast_to, options, **kwargs) if caught is None else intercept(caught)
 
     async def arequest(self: Any, cast_to: Any, options: Any, **kwargs: Any) -> Any:
@@ -102,7 +107,7 @@ def _parted(
     cast_to: Any = None, options: Any = None, **kwargs: Any,
 ) -> StainlessRequest | None:  # fmt: skip
     """The arguments of `request`, by place or by name."""
-    if sending.get() == id(getattr(options, "json_data", None)):
+    if any(body is getattr(options, "json_data", None) for body in sending.get()):
         return None
     return _caught(answers, address, client, through, cast_to, options, kwargs, asynchronous=asynchronous)
 
