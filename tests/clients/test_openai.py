@@ -176,6 +176,19 @@ def test_what_is_no_answer_says_nothing(thing):
     assert DIALECT.events(thing) is None
 
 
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [
+        ({"message": "Provider returned error", "code": 502}, "502"),
+        ({"type": "server_error"}, "server_error"),
+        ({"message": "no"}, ""),
+    ],
+)
+def test_an_error_in_place_of_an_answer(error, word):
+    """Gateways send one with status 200."""
+    assert DIALECT.read(openai.types.chat.ChatCompletion.construct(error=error)).failed == word
+
+
 @given(st.none() | st.integers() | st.text() | st.booleans())
 def test_unknown_events_pass(thing):
     """An event of tomorrow's API stops nobody."""

@@ -100,7 +100,7 @@ class OpenAIDialect(GeneratedDialect):
         kind = getattr(answer, "object", None)
         if kind == "response":
             return openai_responses.read(answer)
-        return openai_chat.read(answer) if hasattr(answer, "choices") else NOTHING
+        return openai_chat.read(answer)
 
 
 class AzureOpenAIDialect(OpenAIDialect):

@@ -6,6 +6,7 @@ where the request asked for it (`stream_options={"include_usage": True}`): else 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from attune.clients.dialect import NOTHING, Facts
@@ -18,7 +19,8 @@ def read(answer: Any) -> Facts:
     """A whole completion. What is no such thing says nothing."""
     choices = getattr(answer, "choices", None)
     if not isinstance(choices, (list, tuple)):
-        return NOTHING
+        error = getattr(answer, "error", None)
+        return Facts(failed=_word(error)) if error else NOTHING
     reasons = [getattr(choice, "finish_reason", None) for choice in choices]
     return Facts(
         usage=read_usage(getattr(answer, "usage", None)),
@@ -27,6 +29,12 @@ def read(answer: Any) -> Facts:
         finish_reasons=tuple(reason for reason in reasons if isinstance(reason, str)),
         empty=not any(map(_says, choices)),
     )
+
+
+def _word(error: Any) -> str:
+    """What a gateway calls its error that it sent with status 200 in place of an answer; statuses are words too."""
+    told = error if isinstance(error, Mapping) else {name: getattr(error, name, None) for name in ("code", "type")}
+    return next((str(it) for it in (told.get("code"), told.get("type")) if it), "")
 
 
 def _says(choice: Any) -> bool:

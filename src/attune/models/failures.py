@@ -195,9 +195,12 @@ def classify(
 
 
 def failure_of_word(word: str, rows: Mapping[str, FailureKind]) -> Failure:
-    """What an answer means that says it failed, by its own word for the reason; an unknown word is the server's fault."""
+    """What an answer means that says it failed, by its own word for the reason; an unknown word is the server's fault.
+
+    No SDK asks the same target again for it: its status was 200, and it may have been paid for.
+    """
     kind = rows.get(word) or _CODES.get(word) or FailureKind.SERVER
-    return Failure(kind=kind, particular=word in _PARTICULAR)
+    return Failure(kind=kind, particular=word in _PARTICULAR, should_retry=False)
 
 
 def _asked(error: BaseException, hook: Classify | None) -> FailureKind | None:
