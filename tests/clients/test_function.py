@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
 
 from attune.clients.dialect import NOTHING
-from attune.clients.function import FunctionDialect, FunctionRequest, usage_of
+from attune.clients.function import FunctionDialect, FunctionRequest, opens, usage_of
 from attune.models.call import Target
 from attune.models.response import LLMResponse, Usage
 
@@ -123,3 +124,18 @@ def test_a_target_is_asked_by_its_own_word():
     assert by_place.send(alias, timeout_s=3) == ((1, "mine", 3), {})
     assert by_place.untouched("word") == ((1, "word", 3), {})
     assert DIALECT.read(None) is NOTHING
+
+
+def test_only_stream_and_context_managers_are_entered():
+    """A pool is a manager, too, and an answer by itself."""
+
+    class PoolManager(contextlib.AbstractContextManager):
+        def __exit__(self, *_):
+            return None
+
+    class MessageStreamManager(PoolManager):
+        pass
+
+    assert not opens(PoolManager())
+    assert opens(MessageStreamManager())
+    assert opens(contextlib.contextmanager(lambda: iter([1]))())

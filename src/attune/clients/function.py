@@ -133,10 +133,11 @@ class FunctionDialect:
 def opens(value: Any) -> bool:
     """Whether a value gives its answer only when a `with` block enters it: by its class's name, so that no SDK is imported.
 
-    The SDKs' stream managers and contextlib's are called so.
+    The SDKs' stream and response managers and contextlib's are called so; pools and clients are other managers.
     """
     kind: Any = value.__class__  # what a proxy of ours says that it is
-    return kind.__name__.endswith("Manager") and (hasattr(kind, "__enter__") or hasattr(kind, "__aenter__"))
+    named = kind.__name__.endswith(("StreamManager", "ContextManager"))
+    return named and (hasattr(kind, "__enter__") or hasattr(kind, "__aenter__"))
 
 
 class Items:
