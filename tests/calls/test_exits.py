@@ -13,7 +13,7 @@ import anthropic
 import openai
 import pytest
 from calls.sdks import CHAT, MESSAGES, RESPONSES, SDKS, Sdk
-from calls.ways import Bench, Ledger, Way
+from calls.ways import BODY, Bench, Ledger, Way
 
 import attune
 from attune.testing import Sandbox, anthropic_wire, fail, openai_wire, responses_wire, truncate
@@ -421,3 +421,21 @@ def test_a_plain_call_drops_no_exception_object(bench: Bench, every_way: Way):
     bench.provider.script(small, *[fail("overloaded")] * 3)
     seen = bench.ask(way, attune.wrap(watched, candidates=[small]), "auto")
     assert seen.error is raised[-1]
+
+
+def test_an_async_stream_that_is_left_just_before_its_client_is_closed(bench: Bench, sandbox: Sandbox):
+    """The SDK's generator is closed in the very turn in which it is bare: before the pool is."""
+    troubles: list[Any] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: troubles.append(told))
+        async with attune.wrap(anthropic.AsyncAnthropic(base_url=bench.url, api_key="k")) as client:
+            async for event in await client.messages.create(model="auto", stream=True, **BODY):
+                if event.type == "content_block_delta":
+                    break
+
+    with attune.capture() as calls:
+        asyncio.run(main())
+        sandbox.runtime.settle_abandoned()
+    assert troubles == []
+    assert [it.outcome for it in calls] == ["neutral"]

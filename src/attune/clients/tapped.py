@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from attune.clients.dialect import EventReader, Watch
-from attune.clients.watched import awatched, watched
+from attune.clients.watched import AsyncEvents, watched
 
 
 def is_stream(value: Any, package: str) -> bool:
@@ -73,7 +73,7 @@ def tap(stream: Any, watch: Watch, held: Sequence[Any] = ()) -> Any:
     """
     raw = _raw(stream)
     asynchronous = is_async(raw)
-    raw._iterator = (awatched if asynchronous else watched)(raw._iterator, watch, held)  # noqa: SLF001 - as above
+    raw._iterator = (AsyncEvents if asynchronous else watched)(raw._iterator, watch, held)  # noqa: SLF001 - as above
     raw.close = (_aclosing if asynchronous else _closing)(weakref.ref(raw), raw.response, watch)
     _tap_response(raw, watch, asynchronous=asynchronous)
     weakref.finalize(raw, watch.dropped).atexit = False

@@ -5,6 +5,7 @@ Whatever ends the stream, the watch hears of it exactly here: the end, an error,
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
 from typing import Any
 
@@ -45,6 +46,44 @@ async def awatched(events: Any, watch: Watch, held: Sequence[Any] = ()) -> Async
         raise
     if (cut := watch.finished()) is not None:
         raise cut
+
+
+class AsyncEvents:
+    """The same for an async stream of an SDK, and no generator: the loop closes those that are dropped, each in a turn of its
+    own, and so the SDK's would be closed a turn later than bare, when its client may be closing it, too.
+
+    Who drops it is heard of elsewhere.
+    """
+
+    __slots__ = ("__weakref__", "_events", "_held", "_watch")
+
+    def __init__(self, events: Any, watch: Watch, held: Sequence[Any] = ()) -> None:
+        self._events = events
+        self._watch = watch
+        self._held = deque(held)
+
+    @property
+    def ag_running(self) -> bool:
+        """Whether the SDK's generator is running, by its own word."""
+        return bool(getattr(self._events, "ag_running", False))
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        if self._held:
+            return self._held.popleft()
+        try:
+            event = await self._events.__anext__()
+        except StopAsyncIteration:
+            if (cut := self._watch.finished()) is not None:
+                raise cut from None
+            raise
+        except BaseException as error:
+            self._watch.broken(error)
+            raise
+        self._watch.event(event)
+        return event
 
 
 class Ended(list[Any]):
