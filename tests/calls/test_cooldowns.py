@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anthropic
 import pytest
 from calls.ways import HAIKU, SONNET, Bench, Ledger, Way
 
@@ -83,3 +84,12 @@ def test_a_cooldown_is_waited_out_once(bench: Bench, sandbox: Sandbox, monkeypat
     assert isinstance(seen.error, attune.CircuitOpenError)
     assert clock.sleeps == (2,)
     assert sandbox.faults == {}
+
+
+def test_a_wait_that_is_too_long_is_told_on_the_error(bench: Bench, sandbox: Sandbox):
+    """The SDK alone would have waited: whoever reads the error learns which setting did not."""
+    way = Way("plain")
+    bench.provider.script(HAIKU, fail("rate_limit", retry_after_s=12))
+    seen = bench.ask(way, bench.wrapped(way), HAIKU)
+    assert isinstance(seen.error, anthropic.RateLimitError)
+    assert any("12 s" in note and "max_wait_s" in note for note in seen.error.__notes__)

@@ -303,3 +303,15 @@ def test_a_fault_at_the_seam_is_counted_and_the_request_goes_on(bench: Bench, sa
     monkeypatch.setattr(stainless, "_body", broken)
     assert client.messages.create(model=HAIKU, **BODY).model == HAIKU
     assert sandbox.faults == {"seam": 1}
+
+
+@pytest.mark.parametrize("colours", ["plain", "async"])
+def test_a_client_of_the_other_colour_is_no_way_out(bench: Bench, colours):
+    """Found when it is given, not in the outage that it was meant for."""
+    here = bench.bare(Way(colours))
+    there = bench.bare(Way("plain" if colours == "async" else "async"))
+    target = attune.Target(SONNET, client=there, account="second")
+    for words in ({"alternates": [there]}, {"alternates": [target]}, {"candidates": [HAIKU, target]}):
+        with pytest.raises(attune.ConfigError, match="async"):
+            attune.wrap(here, **words)
+    attune.wrap(here, alternates=[bench.bare(Way(colours))])

@@ -57,3 +57,13 @@ def test_the_process_has_no_runtime_afterwards(tmp_path):
 def test_both_names_are_public():
     assert attune.testing.attune_sandbox is not None
     assert {"Sandbox", "attune_sandbox"} <= set(dir(attune.testing))
+
+
+def test_nobody_has_called_yet_in_a_new_one(attune_sandbox: Sandbox, tmp_path):
+    """What an earlier test called last is not seen."""
+    review("+1 -1")
+    assert attune.last_call() is not None
+    attune_sandbox.close()
+    again = Sandbox(tmp_path / "again")
+    assert attune.last_call() is None
+    again.close()

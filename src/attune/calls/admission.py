@@ -241,9 +241,14 @@ class Admission:
 
     def _raise_last(self) -> None:
         """What the provider raised last reaches the caller, the same object."""
-        if self._last is not None:
-            _, self._call.final, error = self._last
-            raise error
+        if self._last is None:
+            return
+        _, self._call.final, error = self._last
+        asked_s, most_s = self._call.final.retry_after_s, self._limits.policy.max_wait_s
+        if asked_s is not None and asked_s > most_s and self._call.mode == "enforce":
+            note = f"attune did not wait the {asked_s:g} s that were asked for: max_wait_s of attune.configure is {most_s:g}"
+            self._call.safely("notes", error.add_note, note)
+        raise error
 
 
 def _said(refusal: Refusal) -> str:

@@ -163,6 +163,11 @@ def last_call() -> CallRecord | None:
     return _last.get()
 
 
+def forget() -> None:
+    """As if no call had finished in this context yet."""
+    _last.set(None)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reported:
     """What a routed function said of itself by `attune.report`."""

@@ -5,6 +5,7 @@ It only checks what a person wrote; `guard.py` does the rest at each call.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any, Never, TypeVar
 
@@ -74,6 +75,9 @@ def wrap(
     site = Site(
         dialect=dialect, client=client, candidates=candidates, alternates=alternates, default=default, scope=scope
     )
+    for way in (*alternates, *(site.candidates or ())):
+        if not isinstance(way, str):
+            _check_colour(client, way.client if isinstance(way, Target) else way)
     site.check(ground)  # prices are read, and mistakes found, here rather than in the middle of a call
     guarded: ClientT = guard(client, site, (lambda: runtime) if runtime is not None else process.current)
     return guarded
@@ -90,3 +94,16 @@ def _check(ground: Runtime, home: Dialect, alternate: Any) -> None:
             f"wrap(alternates=[{name}]): {home.provider} and {there.provider} call the same models by different ids. Say "
             f"which: attune.Target(<model>, provider={there.provider!r}, client=..., alias=<its id there>)."
         )
+
+
+def _check_colour(client: Any, there: Any) -> None:
+    """A sync request cannot be made at an async client, nor the other way round."""
+    if there is not None and _is_async(there) != _is_async(client):
+        here, other = type(client).__qualname__, type(there).__qualname__
+        raise ConfigError(
+            f"wrap({here}) with {other}: one is async and the other is not. Give it one of its own colour."
+        )
+
+
+def _is_async(client: Any) -> bool:
+    return inspect.iscoroutinefunction(getattr(type(client), "request", None))

@@ -35,6 +35,8 @@ class Sandbox:
         from opentelemetry.sdk.trace.export import SimpleSpanProcessor
         from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+        from attune.calls.context import forget
+
         self.home = home
         self.clock = FakeClock()
         self.exporter = InMemorySpanExporter()
@@ -44,6 +46,7 @@ class Sandbox:
         self._tracer_provider.add_span_processor(SimpleSpanProcessor(self.exporter))
         self._meter_provider = MeterProvider([self.reader], resource=resource, shutdown_on_exit=False)
         self.runtime = self.configure()
+        forget()
 
     def configure(self, **words: Any) -> Runtime:
         """Start anew with these settings of `attune.configure` over the sandbox's own; clock and telemetry stay."""
