@@ -682,6 +682,50 @@ def test_other_processes(sandbox: Sandbox, tmp_path):
     assert out["spawn"][:3] == ["spawn", "small", None]
 
 
+CHILDREN = """
+import concurrent.futures, json, multiprocessing, sys
+import attune
+
+@attune.routed(workflow=sys.argv[1], candidates=["small"], provider="mine")
+def ask(word=0, model=attune.AUTO):
+    return model
+
+def kept():
+    from attune.models import AdaptiveModelRouter
+    attune.flush()
+    return AdaptiveModelRouter().get_routing_stats(sys.argv[1])["total_calls"]
+
+if __name__ == "__main__":
+    out, context = [kept()], multiprocessing.get_context(sys.argv[1])
+    child = context.Process(target=ask)
+    child.start(), child.join()
+    out.append(kept())
+    with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
+        assert list(pool.map(ask, range(3))) == ["small"] * 3
+    out.append(kept())
+    print(json.dumps(out))
+"""
+
+
+@pytest.mark.parametrize("how", ["fork", "forkserver"])
+def test_children_of_multiprocessing_keep_what_they_learnt(tmp_path, how):
+    """They end by `os._exit`, past `atexit`; what they counted is in the host store all the same, and nothing twice."""
+    script = tmp_path / "children.py"
+    script.write_text(CHILDREN)
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", str(script), how],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "ATTUNE_HOME": str(tmp_path / "home")},
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout) == [0, 1, 4]
+    assert "attune: fault" not in ran.stderr
+
+
 # -- trio, and frameworks
 
 

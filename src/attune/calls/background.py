@@ -6,9 +6,10 @@ process goes on with its own evidence. It decides nothing, and knows no call.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from attune.calls.settings import Live, Settings
 from attune.models.process import Clock
@@ -16,6 +17,8 @@ from attune.models.windows import Windows
 from attune.telemetry.listening import instance_of
 
 Fault = Callable[[str, BaseException], None]
+_LAST_S: Final = 1.0  # as at the exit of a process
+_AMONG_THE_LAST: Final = -50  # finalizers of others may make calls; higher ones run first
 
 
 class Background:
@@ -31,6 +34,7 @@ class Background:
         on_error: Callable[[str], None],
         on_age: Callable[[str, float], None],
         on_round: Callable[[], None],
+        on_end: Callable[[float], None],
     ) -> None:
         self._settings = settings
         self._live = live
@@ -39,6 +43,8 @@ class Background:
         self._on_error = on_error
         self._on_age = on_age
         self._on_round = on_round
+        self._on_end = on_end
+        self._last: Any = None  # what `multiprocessing` calls at the end of its child
         self._ages: dict[str, tuple[float, float]] = {}  # reader -> age of its newest word, and when that was said
         self._refresher: Any = None
         self._lock = threading.Lock()
@@ -53,6 +59,7 @@ class Background:
             try:
                 self._refresher = self._make(windows)
                 self._refresher.start()
+                self._last = self._at_the_end()
             except Exception as error:  # noqa: BLE001 - law 5: the process's own evidence remains
                 self._refresher = None
                 self._on_fault("reader", error)
@@ -70,6 +77,9 @@ class Background:
         """Flush and stop; it does not start again."""
         self.started = True
         refresher, self._refresher = self._refresher, None
+        last, self._last = self._last, None
+        if last is not None:
+            last.cancel()
         if refresher is not None:
             refresher.close(timeout_s)
 
@@ -77,7 +87,7 @@ class Background:
         """In a forked child: the parent's thread is not here."""
         self._lock = threading.Lock()
         self._ages.clear()
-        self._refresher = None
+        self._refresher = self._last = None
         self.started = False
 
     def age_s(self) -> float | None:
@@ -86,6 +96,20 @@ class Background:
             return None
         now = self._clock.monotonic()
         return max(age_s + now - at for age_s, at in list(self._ages.values()))
+
+    def _at_the_end(self) -> Any:
+        """A forked child of `multiprocessing` ends by `os._exit`: its finalizers are run, and what `atexit` knows is not."""
+        process, util = (sys.modules.get(f"multiprocessing.{name}") for name in ("process", "util"))
+        if process is None or util is None or process.parent_process() is None:
+            return None
+        return util.Finalize(None, self._end, exitpriority=_AMONG_THE_LAST)
+
+    def _end(self) -> None:
+        try:
+            self._on_end(_LAST_S)
+        except Exception as error:  # noqa: BLE001 - law 5, and it would be printed
+            self._on_fault("background.end", error)
+        self.started = False  # threads go on, and a spawned child comes to `atexit` yet: their calls count too
 
     def _make(self, windows: Windows) -> Any:
         from attune.telemetry.refresh import Refresher

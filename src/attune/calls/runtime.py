@@ -89,6 +89,7 @@ class Runtime:
             on_error=self._on_reader_error,
             on_age=self._on_reader_age,
             on_round=self.settle_abandoned,
+            on_end=self.shutdown,
         )
 
     # -- parts, each built when first needed

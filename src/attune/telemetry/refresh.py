@@ -157,6 +157,8 @@ class Refresher:
         if not self._work.acquire(timeout=max(0.0, until - time.monotonic())):
             return  # a round hangs: its daemon thread ends with the process
         try:
+            if self._thread is not None:
+                self._open()  # a short process may end before its thread came to it
             self._save()
             for act in [source.reader.close for source in self._sources]:
                 self._guard("refresh.close", act)
