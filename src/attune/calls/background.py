@@ -6,6 +6,8 @@ process goes on with its own evidence. It decides nothing, and knows no call.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import sys
 import threading
 from collections.abc import Callable
@@ -116,6 +118,10 @@ class Background:
 
         # Count under the name that this process's telemetry bears, so that a reader's rows of it are known as its own.
         windows.writer = instance_of(self._live.tracer_provider) or windows.writer
+        if self._settings.state != "memory" and "attune.state.host" not in sys.modules:
+            # Here, and opened by the thread: a fork amid that thread's import would leave the child half a module for good.
+            with contextlib.suppress(ImportError):  # it is told where the store is opened
+                importlib.import_module("attune.state.host")
         return Refresher(
             windows,
             self._readers(),
