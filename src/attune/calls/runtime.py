@@ -239,7 +239,7 @@ class Runtime:
         return circuits
 
     def _on_transition(self, transition: Transition) -> None:
-        log.debug("circuit %s: %s -> %s", transition.name, transition.from_state, transition.to_state)
+        log.info("circuit %s: %s -> %s", transition.name, transition.from_state, transition.to_state)
         self.emitter.transition(transition)
 
     def _on_reader_error(self, reader: str) -> None:
