@@ -726,6 +726,34 @@ def test_children_of_multiprocessing_keep_what_they_learnt(tmp_path, how):
     assert "attune: fault" not in ran.stderr
 
 
+@pytest.mark.parametrize("configured", [True, False])
+def test_a_process_that_ends_at_once_keeps_what_it_learnt(tmp_path, configured):
+    """Its last second is written at exit, whichever way the runtime came to be."""
+    script = (
+        ("import attune\nattune.configure(seed=1)\n" if configured else "import attune\n")
+        + "@attune.routed(workflow='short', candidates=['m'], provider='other')\n"
+        + "def ask(*, model=attune.AUTO):\n    return model\n"
+        + "ask()\n"
+    )
+    told = (
+        "from attune.models import AdaptiveModelRouter\n"
+        "print(AdaptiveModelRouter().get_routing_stats('short')['total_calls'])\n"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", text],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+            cwd=tmp_path,
+            env={**os.environ, "ATTUNE_HOME": str(tmp_path / "home")},
+        ).stdout
+        for text in (script, told)
+    ]
+    assert said == ["", "1\n"]
+
+
 # -- trio, and frameworks
 
 

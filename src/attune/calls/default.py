@@ -31,6 +31,7 @@ def configure(**words: Any) -> Runtime:
     runtime = build(**words)
     with _lock:
         old, _default[:] = list(_default), [runtime]
+        _end_at_exit()
     for each in old:
         each.shutdown()
     return runtime
@@ -58,8 +59,18 @@ def current() -> Runtime:
         with _lock:
             if not _default:
                 _default.append(build())
-                atexit.register(shutdown, 1.0)
+                _end_at_exit()
             return _default[0]
+
+
+def _end_at_exit() -> None:
+    """See to the last second's rows, once, whichever way the runtime came."""
+    atexit.unregister(_end)
+    atexit.register(_end)
+
+
+def _end() -> None:
+    shutdown(1.0)
 
 
 def flush(timeout_s: float = 5.0) -> bool:
