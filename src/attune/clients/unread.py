@@ -143,8 +143,7 @@ def tap(response: Any, watch: Watch) -> None:
     ref: Any = weakref.ref(response)
     kind, state = type(response), dict(vars(response))
     reading: list[Any] = []  # the generator that reads, by a weak reference: nothing here may keep the response alive
-    # The finalizer has been here, and whoever closes after it is the caller. httpx's generators close nothing, httpx2's do.
-    noted: list[bool] = [True] if kind.__module__.partition(".")[0] == "httpx" else []
+    noted: list[bool] = [True] if kind.__module__.partition(".")[0] == "httpx" else []  # whose generators close nothing
 
     def held() -> Any:
         """The response; where only a method of it is held, as in `response().iter_bytes()`, the same body in another."""
